@@ -1,0 +1,43 @@
+"""The command line: `secure-delivery --help`.
+
+Knows: which command is where. Must not know: how anything is done; commands call the engine and the gate.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ..gate.errors import SecureDeliveryError
+from . import applications, files, inspect, policies, serve
+from .output import complain
+
+__all__ = ["main"]
+
+cli = typer.Typer(
+    name="secure-delivery",
+    help="File security and file processing that a Python team owns.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+cli.command("serve")(serve.serve)
+cli.add_typer(applications.app, name="app")
+cli.command("sign")(policies.sign)
+cli.command("verify")(policies.verify)
+cli.command("explain")(policies.explain_url)
+cli.add_typer(policies.whitelist, name="whitelist")
+cli.command("store")(files.store)
+cli.command("plugins")(inspect.plugins)
+cli.command("doctor")(inspect.doctor)
+
+
+def main() -> None:
+    """Run a command. Exit status: 0 done or allowed, 1 refused or something is wrong, 2 wrong use or configuration."""
+    try:
+        cli()
+    except SecureDeliveryError as fault:
+        complain(str(fault))
+        sys.exit(2)

@@ -1,0 +1,187 @@
+"""`secure-delivery app …`: create, list, show, change and delete applications, and rotate their secrets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from ..gate.errors import ConfigurationError
+from ..gate.model import Limits
+from ..gate.whitelist import Whitelist
+from .output import AsJson, Config, Key, described, engine_for, known_application, out, say, say_json, say_table
+
+app = typer.Typer(help="Applications: their keys, secrets, switches and whitelists.", no_args_is_help=True)
+
+Secured = Annotated[
+    bool | None,
+    typer.Option("--secured/--open", help="Whether every request needs a policy, or only those that always do."),
+]
+Uploads = Annotated[
+    list[str] | None, typer.Option("--upload-domain", help="A pattern of the upload whitelist; repeat it. '' clears the list.")
+]
+Deliveries = Annotated[
+    list[str] | None, typer.Option("--delivery-domain", help="A pattern of the delivery whitelist; repeat it. '' clears it.")
+]
+Regex = Annotated[str | None, typer.Option(help="full: patterns span the whole value; search: they are searched for.")]
+UnknownKeys = Annotated[str | None, typer.Option(help="refuse or ignore policies with keys nobody knows.")]
+StandardBase64 = Annotated[bool | None, typer.Option(help="Accept policies in the standard Base64 alphabet too.")]
+Leeway = Annotated[int | None, typer.Option(help="Seconds an expiry may have passed, 0 to 60.")]
+MaxAge = Annotated[int | None, typer.Option(help="Seconds an allowed, signed answer may be cached.")]
+MaxBytes = Annotated[int | None, typer.Option(help="Bytes of the largest file.")]
+MaxPixels = Annotated[int | None, typer.Option(help="Pixels of the largest picture.")]
+
+
+def _whitelist(patterns: list[str] | None) -> Any:
+    """The whitelist that options describe; absent options change nothing, one empty pattern clears the list."""
+    if patterns is None:
+        return None
+    return Whitelist([]) if patterns == [""] else Whitelist(patterns)
+
+
+def _changes(limits: Limits, max_bytes: int | None, max_pixels: int | None, **given: Any) -> dict[str, Any]:
+    changes = {name: value for name, value in given.items() if value is not None}
+    if max_bytes is not None or max_pixels is not None:
+        changes["limits"] = Limits(
+            max_bytes=limits.max_bytes if max_bytes is None else max_bytes,
+            max_pixels=limits.max_pixels if max_pixels is None else max_pixels,
+        )
+    return changes
+
+
+def _show(application: Any, *, as_json: bool, secret: str | None = None) -> None:
+    values = dict(described(application))
+    if as_json:
+        say_json(values | ({"secret": secret} if secret is not None else {}))
+        return
+    for name, value in values.items():
+        if name == "secrets":
+            for item in value:
+                until = f", until {item['until']}" if item["until"] else ""
+                say("secret", f"…{item['ends_in']} ({item['state']}{until})")
+        else:
+            say(name, ", ".join(value) or "none" if isinstance(value, list) else value)
+    if secret is not None:
+        out.print(Text("secret, shown this once: ", style="bold") + Text(secret, style="bold yellow"))
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="A name for people.")],
+    secured: Secured = None,
+    upload_domain: Uploads = None,
+    delivery_domain: Deliveries = None,
+    api_key: Annotated[str | None, typer.Option(help="Use this key instead of a new one, when moving from elsewhere.")] = None,
+    secret_file: Annotated[typer.FileText | None, typer.Option(help="Read the secret from a file, likewise.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create an application; its secret is printed once."""
+    given = secret_file.read().strip() if secret_file is not None else None
+    switches = _changes(
+        Limits(),
+        None,
+        None,
+        require_policy=secured,
+        upload_whitelist=_whitelist(upload_domain),
+        delivery_whitelist=_whitelist(delivery_domain),
+    )
+    with engine_for(config) as engine:
+        application, secret = engine.records.create_application(name, api_key=api_key, secret=given, **switches)
+    _show(application, as_json=as_json, secret=None if given else secret)
+
+
+@app.command("list")
+def list_(config: Config = None, as_json: AsJson = False) -> None:
+    """List all applications."""
+    with engine_for(config) as engine:
+        found = [(described(each), engine.records.count_files(each.api_key)) for each in engine.records.applications()]
+    if as_json:
+        say_json([dict(values) | {"files": files} for values, files in found])
+        return
+    rows = [
+        (values["api_key"], values["name"], "secured" if values["require_policy"] else "open", files) for values, files in found
+    ]
+    say_table(("API key", "name", "security", "files"), rows)
+
+
+@app.command()
+def show(api_key: Key, config: Config = None, as_json: AsJson = False) -> None:
+    """Show one application; of its secrets only the last four characters."""
+    with engine_for(config) as engine:
+        _show(known_application(engine, api_key), as_json=as_json)
+
+
+@app.command("set")
+def set_(
+    api_key: Key,
+    name: Annotated[str | None, typer.Option(help="A new name.")] = None,
+    secured: Secured = None,
+    upload_domain: Uploads = None,
+    delivery_domain: Deliveries = None,
+    regex: Regex = None,
+    unknown_keys: UnknownKeys = None,
+    standard_base64: StandardBase64 = None,
+    leeway: Leeway = None,
+    max_age: MaxAge = None,
+    public_cache: Annotated[bool | None, typer.Option(help="Let shared caches keep signed answers.")] = None,
+    max_bytes: MaxBytes = None,
+    max_pixels: MaxPixels = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what is given; everything or, when a value is refused, nothing."""
+    with engine_for(config) as engine:
+        before = known_application(engine, api_key)
+        changes = _changes(
+            before.limits,
+            max_bytes,
+            max_pixels,
+            name=name,
+            require_policy=secured,
+            upload_whitelist=_whitelist(upload_domain),
+            delivery_whitelist=_whitelist(delivery_domain),
+            regex=regex,
+            unknown_keys=unknown_keys,
+            standard_base64=standard_base64,
+            leeway=leeway,
+            max_age=max_age,
+            public_cache=public_cache,
+        )
+        if not changes:
+            raise ConfigurationError("nothing to change: give at least one option")
+        _show(engine.records.update_application(api_key, **changes), as_json=as_json)
+
+
+@app.command("rotate-secret")
+def rotate_secret(
+    api_key: Key,
+    grace: Annotated[int, typer.Option(help="Seconds the old secret still verifies, at most 86400. 0 ends it at once.")] = 0,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Regenerate the secret. Signatures made with the old one stop working everywhere, at once or after the grace."""
+    with engine_for(config) as engine:
+        application, secret = engine.records.rotate_secret(api_key, grace=grace)
+    _show(application, as_json=as_json, secret=secret)
+
+
+@app.command()
+def delete(
+    api_key: Key,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete an application with its secrets and all of its files."""
+    with engine_for(config) as engine:
+        application = known_application(engine, api_key)
+        files = engine.records.count_files(api_key)
+        if not yes:
+            typer.confirm(f"Delete {application.name or api_key} and its {files} files?", abort=True, err=True)
+        engine.files.discard(engine.records.delete_application(api_key))
+    if as_json:
+        say_json({"deleted": api_key, "files": files})
+    else:
+        say("deleted", f"{api_key} with {files} files")

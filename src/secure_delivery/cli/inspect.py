@@ -1,0 +1,141 @@
+"""`plugins` and `doctor`: what is installed, configured, reachable, missing, insecure."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+from rich.text import Text
+
+from ..engine import Engine, confine
+from ..gate.errors import SecureDeliveryError
+from .output import AsJson, Config, engine_for, out, say_json, say_table
+
+Grade = Literal["good", "note", "bad"]
+_STYLE = {"good": "green", "note": "yellow", "bad": "bold red"}
+
+
+def plugins(config: Config = None, as_json: AsJson = False) -> None:
+    """List plugins: where each comes from, what it offers, and why one is not available."""
+    with engine_for(config) as engine:
+        reports = engine.registry.reports
+    rows: list[dict[str, Any]] = [
+        {
+            "name": report.name,
+            "distribution": report.distribution,
+            "version": report.version,
+            "origin": report.origin,
+            "offers": {kind: list(names) for kind, names in report.offers.items() if names},
+            "problem": report.problem,
+            "overshadowed": list(report.overshadowed),
+        }
+        for report in reports
+    ]
+    if as_json:
+        say_json(rows)
+        return
+    table = []
+    for row in rows:
+        offers = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in row["offers"].items()) or "nothing"
+        problem = Text(row["problem"], style="red") if row["problem"] else Text("available", style="green")
+        table.append((row["name"], f"{row['distribution']} {row['version']}".strip(), row["origin"], offers, problem))
+    say_table(("plugin", "distribution", "origin", "offers", "state"), table)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    subject: str
+    grade: Grade
+    says: str
+
+
+def doctor(config: Config = None, as_json: AsJson = False) -> None:
+    """Check what is configured, reachable, missing and insecure. Exit status 1 when something is bad."""
+    with engine_for(config) as engine:
+        findings = list(_examine(engine))
+    bad = any(finding.grade == "bad" for finding in findings)
+    if as_json:
+        say_json([{"subject": item.subject, "grade": item.grade, "says": item.says} for item in findings])
+    else:
+        say_table(
+            ("subject", "", "finding"),
+            [(item.subject, Text(item.grade, style=_STYLE[item.grade]), item.says) for item in findings],
+        )
+        out.print(Text("Something needs attention." if bad else "All is well.", style="bold red" if bad else "bold green"))
+    if bad:
+        raise typer.Exit(1)
+
+
+def _examine(engine: Engine) -> Iterator[Finding]:
+    settings = engine.settings
+    yield Finding("version", "good", f"secure-delivery {version('secure-delivery')}, Python {platform.python_version()}")
+    yield Finding("data", *_private(str(settings.data.absolute())))
+    yield Finding("database", "good", f"{engine.database!r} answers and is up to date")
+    yield from _key_findings(engine)
+    yield Finding("storage", "good", f"{settings.storage}: provided by an installed plugin")
+    yield from _confinement(engine)
+    for report in engine.registry.reports:
+        offers = sum(len(names) for names in report.offers.values())
+        if report.problem:
+            yield Finding(f"plugin {report.name}", "bad", report.problem)
+        else:
+            yield Finding(f"plugin {report.name}", "good", f"offers {offers} things")
+    if not engine.registry.transformations:
+        yield Finding("transformations", "note", "none installed: pip install secure-delivery-images")
+    yield from _applications(engine)
+    if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.public_url.startswith("https://"):
+        yield Finding("transport", "bad", f"host: {settings.host} is reachable from outside and public_url is not https")
+    free = shutil.disk_usage(settings.data).free
+    yield Finding("disk", "good" if free > settings.max_bytes else "bad", f"{free / 2**30:.1f} GiB free where data is")
+
+
+def _private(path: str) -> tuple[Grade, str]:
+    mode = stat.S_IMODE(Path(path).stat().st_mode)
+    if mode & 0o077:
+        return "bad", f"{path} may be entered by others (mode {mode:o}): chmod 700"
+    return "good", f"{path}, private"
+
+
+def _key_findings(engine: Engine) -> Iterator[Finding]:
+    if engine.settings.master_key:
+        yield Finding("master key", "good", "from the environment")
+    else:
+        file = engine.settings.key_file
+        beside = file.parent.absolute() == engine.settings.data.absolute()
+        advice = "; keep a copy elsewhere, apart from the data" if beside else ""
+        yield Finding("master key", "note" if beside else "good", f"from {file}{advice}")
+
+
+def _confinement(engine: Engine) -> Iterator[Finding]:
+    layers = confine.available()
+    missing = [layer for layer in engine.settings.sandbox_floor if not layers.get(layer)]
+    active = ", ".join(f"{name}" for name, there in layers.items() if there) or "none"
+    if missing:
+        yield Finding("decoders", "bad", f"confinement below the floor: {', '.join(missing)} missing; active: {active}")
+        return
+    try:
+        engine.start()
+    except SecureDeliveryError as fault:
+        yield Finding("decoders", "bad", str(fault))
+    else:
+        yield Finding("decoders", "good", f"{engine.settings.decoders} confined by {active}")
+
+
+def _applications(engine: Engine) -> Iterator[Finding]:
+    for application in engine.records.applications():
+        name = f"application {application.name or application.api_key}"
+        if not application.require_policy:
+            yield Finding(name, "note", "open: uploads and delivery need no policy")
+        elif application.regex == "search":
+            yield Finding(name, "note", 'regex = "search": patterns match anywhere in a value')
+        else:
+            yield Finding(name, "good", "every request needs a policy")

@@ -1,0 +1,110 @@
+"""How commands speak: for people with colours and tables, for programs as JSON.
+
+Knows: rich and typer. Must not know: what is said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..engine import Engine, build
+from ..engine.settings import Settings
+from ..gate.errors import ConfigurationError
+from ..gate.model import Application
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings file; else $SECURE_DELIVERY_CONFIG, else secure-delivery.toml here."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Key = Annotated[str, typer.Argument(metavar="API_KEY", help="API key of the application.")]
+
+
+def complain(sentence: str) -> None:
+    """A fault, on standard error."""
+    err.print(Text("error: ", style="bold red") + Text(sentence))
+
+
+def say_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def say(label: str, value: object, style: str = "") -> None:
+    """A labelled line. Values are never taken for markup."""
+    out.print(Text(f"{label + ':':<22}", style="dim") + Text(str(value), style=style))
+
+
+def say_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+    """A table; cells are plain text."""
+    table = Table(*columns, title=title, title_justify="left", header_style="bold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    out.print(table)
+
+
+def verdict(good: bool, word_good: str = "allowed", word_bad: str = "refused") -> Text:
+    """A coloured verdict."""
+    return Text(word_good, style="bold green") if good else Text(word_bad, style="bold red")
+
+
+@contextmanager
+def engine_for(config: Path | None, **overrides: Any) -> Iterator[Engine]:
+    """The engine of the settings, closed afterwards. No decoder is started unless the command does."""
+    engine = build(Settings.load(config, **overrides))
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def known_application(engine: Engine, api_key: str) -> Application:
+    """The application of a key. Raises `ConfigurationError` when there is none."""
+    application = engine.records.application(api_key)
+    if application is None:
+        raise ConfigurationError(f"there is no application with the API key {api_key}")
+    return application
+
+
+def described(application: Application) -> Mapping[str, Any]:
+    """An application as plain values; of secrets only their last four characters (security promise 60)."""
+
+    def patterns(whitelist: Any) -> list[str]:
+        return list(whitelist.patterns) if whitelist else []
+
+    return {
+        "api_key": application.api_key,
+        "name": application.name,
+        "require_policy": application.require_policy,
+        "upload_whitelist": patterns(application.upload_whitelist),
+        "delivery_whitelist": patterns(application.delivery_whitelist),
+        "regex": application.regex,
+        "unknown_keys": application.unknown_keys,
+        "standard_base64": application.standard_base64,
+        "leeway": application.leeway,
+        "max_age": application.max_age,
+        "public_cache": application.public_cache,
+        "max_bytes": application.limits.max_bytes,
+        "max_pixels": application.limits.max_pixels,
+        "secrets": [
+            {
+                "id": secret.id,
+                "state": secret.state.value,
+                "until": secret.until,
+                "ends_in": secret.value[-4:].decode("utf-8", "replace"),
+            }
+            for secret in application.secrets.secrets
+        ],
+    }

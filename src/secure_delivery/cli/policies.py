@@ -1,0 +1,202 @@
+"""`sign`, `verify`, `explain` and `whitelist test`: the judgement, on the command line."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+from rich.text import Text
+
+from ..engine import Engine
+from ..gate.decide import explain
+from ..gate.errors import ConfigurationError
+from ..gate.guard import one_credential, signed_from_query
+from ..gate.model import Application, RequestFacts, SecretRing
+from ..gate.policy import CALL_NAMES, Call, Policy, SignedPolicy
+from ..gate.taskurl import SourceKind, parse
+from ..gate.whitelist import Whitelist, parse_origin
+from .output import AsJson, Config, engine_for, known_application, out, say, say_json, say_table, verdict
+
+SECRET_VARIABLE = "SECURE_DELIVERY_SECRET"  # noqa: S105 - the name of a variable
+whitelist = typer.Typer(help="Domain whitelists.", no_args_is_help=True)
+
+AppKey = Annotated[str | None, typer.Option("--app", help=f"API key; without it the secret in ${SECRET_VARIABLE} is used.")]
+Origin = Annotated[str | None, typer.Option(help="The Origin header of the request.")]
+Referer = Annotated[str | None, typer.Option(help="The Referer header of the request.")]
+
+
+def _application(api_key: str | None, config: Path | None) -> Application:
+    """The application to judge for: one of the server's, or one made of the secret in the environment."""
+    if api_key is not None:
+        with engine_for(config) as engine:
+            return known_application(engine, api_key)
+    secret = os.environ.get(SECRET_VARIABLE)
+    if not secret:
+        raise ConfigurationError(f"name an application with --app, or put its secret into {SECRET_VARIABLE}")
+    return Application(secrets=SecretRing.of(secret), require_policy=True)
+
+
+def sign(
+    call: Annotated[list[str] | None, typer.Option(help="A call to grant; repeat it. Without any: all but exif.")] = None,
+    expires_in: Annotated[int, typer.Option(help="Seconds until the policy expires.")] = 3600,
+    round_to: Annotated[int, typer.Option(help="Round the expiry up to a multiple of so many seconds.")] = 1,
+    handle: Annotated[str | None, typer.Option(help="Only this file.")] = None,
+    container: Annotated[str | None, typer.Option(help="Pattern for the container of uploads.")] = None,
+    path: Annotated[str | None, typer.Option(help="Pattern for the path of uploads.")] = None,
+    url: Annotated[str | None, typer.Option(help="Pattern for source URLs.")] = None,
+    min_size: Annotated[int | None, typer.Option(help="Bytes an upload has at least.")] = None,
+    max_size: Annotated[int | None, typer.Option(help="Bytes an upload has at most.")] = None,
+    app: AppKey = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign a policy and print it as query, path segment and File API fields."""
+    limits: dict[str, Any] = {
+        "handle": handle,
+        "container": container,
+        "path": path,
+        "url": url,
+        "min_size": min_size,
+        "max_size": max_size,
+    }
+    application = _application(app, config)
+    signed = application.sign(expires_in=expires_in, now=time.time(), round_to=round_to, call=call, **limits)
+    forms = {"policy": signed.encoded, "signature": signed.signature, "query": signed.as_query(), "task": signed.as_task()}
+    if as_json:
+        say_json(forms | {"fields": signed.as_fields(), "expiry": Policy.decode(signed.encoded).expiry})
+        return
+    for name, value in forms.items():
+        say(name, value)
+
+
+def verify(
+    policy: Annotated[str, typer.Argument(help="The encoded policy.")],
+    signature: Annotated[str, typer.Argument(help="Its signature.")],
+    call: Annotated[str, typer.Option(help="The call to check it for.")] = "read",
+    handle: Annotated[str | None, typer.Option(help="The file it is used on.")] = None,
+    app: AppKey = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a signed policy for one call. Exit status 0 when it is good, 1 when it is refused."""
+    if call not in CALL_NAMES:
+        raise ConfigurationError(f"{call!r} is not a call; known are {', '.join(sorted(CALL_NAMES))}")
+    facts = RequestFacts(calls=frozenset({CALL_NAMES[call]}), signed=SignedPolicy(policy, signature), handle=handle)
+    _say_explanation(_application(app, config), facts, as_json=as_json)
+
+
+def _say_explanation(application: Application, facts: RequestFacts, *, as_json: bool) -> None:
+    decision, steps = explain(application, facts, now=time.time())
+    if as_json:
+        say_json(
+            {
+                "allowed": decision.allowed,
+                "reason": decision.reason.value,
+                "client_sees": decision.public._asdict(),
+                "steps": [step._asdict() for step in steps],
+            }
+        )
+    else:
+        say_table(("step", "verdict", "what was found"), [(step.name, _coloured(step.verdict), step.note) for step in steps])
+        out.print(verdict(decision.allowed) + Text(f"  {decision.reason.value}; the client sees: {decision.public.sentence}"))
+    if not decision.allowed:
+        raise typer.Exit(1)
+
+
+def _coloured(word: str) -> Text:
+    return Text(word, style={"pass": "green", "refuse": "red"}.get(word, "dim"))
+
+
+def explain_url(
+    url: Annotated[str, typer.Argument(help="The URL, or its path and query, exactly as it is requested.")],
+    method: Annotated[str, typer.Option(help="The method it is requested with.")] = "GET",
+    origin: Origin = None,
+    referer: Referer = None,
+    size: Annotated[int | None, typer.Option(help="Bytes of the upload.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say step by step how a request for a URL would be judged. Exit status 0 when it is allowed, 1 when not."""
+    parts = urlsplit(url)
+    with engine_for(config) as engine:
+        application, facts = _facts(engine, parts.path or "/", parts.query, method.upper(), origin, referer, size)
+        _say_explanation(application, facts, as_json=as_json)
+
+
+def _facts(
+    engine: Engine, path: str, query: str, method: str, origin: str | None, referer: str | None, size: int | None
+) -> tuple[Application, RequestFacts]:
+    """What the server would make of a request head, and for whom."""
+    keys = [part[4:] for part in query.split("&") if part.startswith("key=")]
+    shown, handle, api_key = signed_from_query(query), None, keys[0] if keys else None
+    segments = path.strip("/").split("/")
+    if segments[:2] == ["api", "store"]:
+        calls = {Call.PICK}
+    elif segments[:2] == ["api", "file"] and len(segments) > 2:
+        handle = segments[2].partition("+")[0]
+        by_method = {"POST": Call.WRITE, "PUT": Call.WRITE, "DELETE": Call.REMOVE}
+        calls = {Call.STAT} if segments[3:] == ["metadata"] else {by_method.get(method, Call.READ)}
+    else:
+        task_url = parse(path, query=query, known_key=lambda text: engine.records.application(text) is not None)
+        found = one_credential(None if task_url.takes_query else shown, task_url.signed)
+        shown = found if isinstance(found, SignedPolicy) else None
+        api_key = task_url.api_key or api_key
+        if task_url.source is None or task_url.source.kind is not SourceKind.HANDLE:
+            raise ConfigurationError("only URLs of stored files can be explained")
+        handle = task_url.source.text
+        calls = {Call.CONVERT} if task_url.tasks else {Call.READ}
+    if api_key is None and handle is not None:
+        link = engine.records.file(handle)
+        api_key = link.application if link is not None else None
+    if api_key is None:
+        raise ConfigurationError("the URL names neither a known file nor an API key, so nobody's rules apply to it")
+    container = engine.settings.storage if Call.PICK in calls else None
+    place = "/" if Call.PICK in calls else None
+    facts = RequestFacts(
+        calls=frozenset(calls),
+        signed=shown,
+        handle=handle,
+        container=container,
+        path=place,
+        size=size,
+        origin=origin,
+        referer=referer,
+    )
+    return known_application(engine, api_key), facts
+
+
+@whitelist.command("test")
+def whitelist_test(
+    origins: Annotated[list[str], typer.Argument(help="Origins (https://www.example.org) or hosts (www.example.org:8080).")],
+    pattern: Annotated[list[str] | None, typer.Option(help="A pattern; repeat it. Else the application's list.")] = None,
+    app: Annotated[str | None, typer.Option("--app", help="API key of the application whose list is tested.")] = None,
+    uploads: Annotated[bool, typer.Option("--uploads/--delivery", help="Which of the application's lists.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say for each origin whether a whitelist allows it, and by which pattern. Exit status 1 if any is refused."""
+    chosen = Whitelist(pattern) if pattern else None
+    if chosen is None:
+        if app is None:
+            raise ConfigurationError("give patterns with --pattern, or an application with --app")
+        with engine_for(config) as engine:
+            application = known_application(engine, app)
+        chosen = (application.upload_whitelist if uploads else application.delivery_whitelist) or Whitelist([])
+    results = []
+    for origin in origins:
+        host = parse_origin(origin) if "//" in origin else parse_origin(f"https://{origin}")
+        allowed = (chosen.allows(host) if "//" in origin else chosen.allows_host(origin)) if host is not None else False
+        by = chosen.pattern_for(host) if allowed and host is not None else None
+        results.append({"origin": origin, "allowed": allowed, "pattern": by})
+    if as_json:
+        say_json({"patterns": list(chosen.patterns), "results": results})
+    else:
+        say("patterns", ", ".join(chosen.patterns) or "none: everything is allowed")
+        rows = [(result["origin"], verdict(bool(result["allowed"])), result["pattern"] or "") for result in results]
+        say_table(("origin", "verdict", "by pattern"), rows)
+    if not all(result["allowed"] for result in results):
+        raise typer.Exit(1)

@@ -1,0 +1,110 @@
+"""`secure-delivery serve`: the standalone server, and its first steps for newcomers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from ..engine import Engine
+from ..engine.settings import PREFIX, Settings
+from ..gate.model import Application
+from .files import store_file
+from .output import Config, engine_for, out, say
+
+_DEMO = "demo"
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder for database, files and keys.")] = None,
+    demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Make a secured application with a picture to try.")] = False,
+    config: Config = None,
+) -> None:
+    """Run the server until it is stopped."""
+    from granian.constants import Interfaces
+    from granian.server import Server
+
+    given: dict[str, Any] = {"host": host, "port": port, "workers": workers, "data": str(data) if data else None}
+    settings = Settings.load(config, **given)
+    address = settings.host, settings.port or _free_port(settings.host)
+    given["port"] = address[1]
+    base = settings.public_url.rstrip("/") or f"http://{_in_url(address[0])}:{address[1]}"
+    with engine_for(config, **given) as engine:
+        _greet(engine, base)
+        if demo:
+            _demonstrate(engine, base)
+    # Each server process reads the settings again: what the command line said travels in the environment.
+    if config is not None:
+        os.environ["SECURE_DELIVERY_CONFIG"] = str(config.absolute())
+    for name, value in given.items():
+        if value is not None:
+            os.environ[PREFIX + name.upper()] = str(value)
+    Server(
+        "secure_delivery.server:application",
+        factory=True,
+        address=address[0],
+        port=address[1],
+        interface=Interfaces.ASGI,
+        workers=settings.workers,
+        websockets=False,
+        log_access=False,
+    ).serve()
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _greet(engine: Engine, base: str) -> None:
+    say("server", base, "bold")
+    say("data", engine.settings.data.absolute())
+    applications = engine.records.applications()
+    if not applications:
+        out.print(Text("There is no application yet: secure-delivery app create NAME", style="yellow"))
+
+
+def _demonstrate(engine: Engine, base: str) -> None:
+    """A secured application with a sample picture, one URL that works and one that does not."""
+    application, secret = _demo_application(engine)
+    handle = _sample(engine, application)
+    signed = application.sign(expires_in=24 * 3600, now=time.time(), call=["read", "convert"], handle=handle)
+    say("API key", application.api_key, "bold")
+    if secret is not None:
+        out.print(Text(f"{'secret (shown once):':<22}", style="dim") + Text(secret, style="bold yellow"))
+    else:
+        say("secret", f"was shown when it was made; a new one: secure-delivery app rotate-secret {application.api_key}")
+    say("this one works", f"{base}/resize=width:300/{signed.as_task()}/{handle}", "green")
+    say("this one is refused", f"{base}/resize=width:300/{handle}", "red")
+
+
+def _demo_application(engine: Engine) -> tuple[Application, str | None]:
+    for application in engine.records.applications():
+        if application.name == _DEMO:
+            return application, None
+    return engine.records.create_application(_DEMO, require_policy=True)
+
+
+def _sample(engine: Engine, application: Application) -> str:
+    """The handle of the bundled picture, stored now if it is not."""
+    for link in engine.records.files(application.api_key):
+        if link.filename == "sample.jpg":
+            return link.handle
+    with as_file(files("secure_delivery.engine") / "assets" / "sample.jpg") as path:
+        return store_file(engine, application, path, "sample.jpg").handle

@@ -1,0 +1,117 @@
+"""The engine: does the work, knows no HTTP framework.
+
+Knows: how its parts fit together; `build` is the only place that wires them. Must not know: requests, responses, a web
+framework.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..gate.errors import ConfigurationError
+from ..plugin.manager import Registry, load
+from ..plugin.protocols import WorkLimits
+from .database import Database
+from .files import Files
+from .records import Records
+from .renditions import Renditions
+from .sandbox import PluginChoice, Sandbox
+from .settings import Settings
+from .vault import Vault
+
+__all__ = ["Engine", "build", "open_vault"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The collaborators, built once and passed to whoever needs them."""
+
+    settings: Settings
+    registry: Registry
+    database: Database
+    records: Records
+    files: Files
+    renditions: Renditions
+    sandbox: Sandbox
+    clock: Callable[[], float]
+
+    def start(self) -> None:
+        """Start the decoder processes. Raises `ConfigurationError` when they cannot be confined as the settings ask."""
+        self.sandbox.start()
+
+    def close(self) -> None:
+        """Stop the decoders and close the database."""
+        self.sandbox.close()
+        self.database.close()
+
+
+def open_vault(settings: Settings, *, create: bool = True) -> Vault:
+    """The vault of these settings: from the environment's master keys, else from the key file, made 0600 if missing."""
+    if settings.master_key:
+        return Vault.from_text(settings.master_key)
+    return Vault.from_file(settings.key_file, create=create)
+
+
+def _private_folder(path: Path) -> Path:
+    """A folder that only we may enter. Raises `ConfigurationError` when it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(f"data: {path} cannot be made: {error.strerror}") from None
+    return path
+
+
+def _registry(settings: Settings, data: Path) -> tuple[Registry, PluginChoice]:
+    """The plugins of these settings. The built-in storage keeps its files in the data folder unless told otherwise."""
+    tables = {name: dict(table) for name, table in settings.plugins.items()}
+    tables.setdefault("builtin", {}).setdefault("root", str(data / "files"))
+    choice = PluginChoice(settings=tables, blocked=settings.plugins_blocked, rank=settings.plugins_rank)
+    return load(settings=tables, blocked=choice.blocked, rank=choice.rank), choice
+
+
+def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engine:
+    """Wire an engine. Opens the database and brings it up to date; starts no process yet.
+
+    Raises `ConfigurationError` for everything that should stop a start: an unusable data folder, a weak or readable master
+    key, a database out of reach or of a newer release, a storage no plugin provides.
+    """
+    data = _private_folder(settings.data.absolute())
+    vault = open_vault(settings)
+    database = Database(settings.database_url)
+    database.migrate()
+    registry, choice = _registry(settings, data)
+    if settings.storage not in registry.storages:
+        known = ", ".join(sorted(registry.storages)) or "none"
+        raise ConfigurationError(f"storage: no installed plugin provides {settings.storage!r}; there is: {known}")
+    records = Records(database, vault, clock)
+    files = Files(records, registry.storages, default=settings.storage, notify=registry.emit, clock=clock)
+    sandbox = Sandbox(
+        settings.decoders,
+        plugins=choice,
+        limits=WorkLimits(
+            pixels=settings.max_pixels,
+            bytes=settings.max_bytes,
+            seconds=settings.decode_seconds,
+            cpu_seconds=settings.decode_cpu_seconds,
+            memory=settings.decode_memory,
+        ),
+        floor=frozenset(settings.sandbox_floor),
+        queue=settings.decode_queue,
+        wait=settings.decode_wait,
+    )
+    renditions = Renditions(
+        records, files, sandbox, storage=settings.storage, folder=_private_folder(data / "work"), clock=clock
+    )
+    return Engine(
+        settings=settings,
+        registry=registry,
+        database=database,
+        records=records,
+        files=files,
+        renditions=renditions,
+        sandbox=sandbox,
+        clock=clock,
+    )

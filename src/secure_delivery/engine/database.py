@@ -1,0 +1,292 @@
+"""One database address, two kinds of database, the same promises.
+
+Knows: how to open SQLite and PostgreSQL so that a committed transaction is durable and two writers never lose each
+other's work; how to bring the schema up to date; the counters that tell every process about changes.
+Must not know: what is in the tables.
+
+Both kinds answer alike: `read()` is a snapshot that refuses to write; `write()` commits as a whole or not at all. Rows
+that are read in order to be changed are read with `.with_for_update()`: PostgreSQL then locks them, while on SQLite the
+whole transaction is already the only writer.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.util.exc import CommandError
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..gate.errors import BadRequest, ConfigurationError
+from .tables import generation
+
+SETTING = "database"
+
+#: What changes are counted of: applications with their secrets, or files with their renditions.
+Subject: TypeAlias = Literal["applications", "files"]
+
+_BUSY = 10.0  # seconds a writer waits for its turn; SQLite has one writer at a time, and transactions here are short
+_WRITES = "secure_delivery_writes"  # execution option by which `write` tells the begin event
+_MIGRATION_LOCK = 0x5EC0DE11  # any number, as long as every process uses the same
+
+#: What every SQLite connection is told, and why.
+_PRAGMAS = (
+    f"busy_timeout = {int(_BUSY * 1000)}",
+    "foreign_keys = ON",  # off by default; the cascades of the schema depend on it
+    "synchronous = FULL",  # what was answered "stored" survives a power loss
+    "secure_delete = ON",  # deleted rows are overwritten with zeros (security promise 82)
+    "trusted_schema = OFF",  # a database file from elsewhere runs no functions of ours
+)
+
+#: PostgreSQL sessions: a statement, a wait or a forgotten transaction ends instead of holding others up.
+_SESSION = "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s -c timezone=UTC"
+
+
+class Database:
+    """The database at `url`: `sqlite:///path` or `postgresql+psycopg://user@host/name`.
+
+    Nothing is opened before the first use. Raises `ConfigurationError` for another kind of URL, for SQLite in memory
+    (other processes could not see it) and for a SQLite file in a folder that does not exist. Safe to use from several
+    threads, and from a process forked off one that used it.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = _parse(url)
+        self.sqlite = parsed.get_backend_name() == "sqlite"
+        self._url = parsed
+        self._lock = threading.Lock()
+        self._watch: Any = None  # a connection of the driver's own, for `generation` only
+        self._pid = os.getpid()
+        self._engine = _sqlite_engine(parsed) if self.sqlite else _postgres_engine(parsed)
+
+    def __repr__(self) -> str:
+        return f"<Database {self._url.render_as_string(hide_password=True)}>"
+
+    @property
+    def engine(self) -> Engine:
+        """The SQLAlchemy engine; never one whose connections belong to a parent process."""
+        if self._pid != os.getpid():
+            # A connection that two processes use mixes up both conversations: forget the parent's without closing them.
+            self._lock = threading.Lock()
+            self._watch = None
+            self._engine.dispose(close=False)
+            self._pid = os.getpid()
+        return self._engine
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection whose statements all see one moment; writing through it raises `sqlalchemy.exc.DBAPIError`."""
+        with self.engine.connect() as connection:
+            if not self.sqlite:
+                connection.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ")
+            connection.begin()  # closing the connection rolls back: there is nothing to commit
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A connection in a transaction that is committed at the end, or undone when the block raises.
+
+        SQLite: the transaction is the only writer from its first moment on (BEGIN IMMEDIATE), so what it read is still
+        true when it writes. PostgreSQL: read with `.with_for_update()` what the change depends on. Keep it short: other
+        writers wait, and give up after ten seconds with `sqlalchemy.exc.OperationalError`.
+        """
+        with self.engine.connect() as connection:
+            connection.execution_options(**{_WRITES: True})
+            with connection.begin():
+                yield connection
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest version; does nothing when it is there already.
+
+        Any number of processes may call this at once: one works, the others wait and find nothing left to do. It is one
+        transaction, so a crash leaves the schema as it was. Raises `ConfigurationError` when the database cannot be
+        reached or was last used by a newer release.
+        """
+        config = Config()
+        folder = Path(__file__).with_name("migrations")
+        config.set_main_option("script_location", str(folder).replace("%", "%%"))
+        config.set_main_option("path_separator", "os")
+        try:
+            with self.write() as connection:
+                if not self.sqlite:
+                    connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+                    connection.execute(sa.text("SET LOCAL lock_timeout = '60s'"))
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except CommandError as error:
+            raise ConfigurationError(f"{SETTING}: the schema is not one this release knows ({error})") from None
+        except SQLAlchemyError as error:
+            raise ConfigurationError(f"{SETTING}: {self!r} cannot be brought up to date ({type(error).__name__})") from error
+
+    def generation(self, subject: Subject = "applications") -> object:
+        """A token that differs after any process has committed a change that was announced with `bump`.
+
+        Compare with `==`. Read it before the data it is to guard: a change in between then shows as a newer token. It
+        costs one look at a table of two rows, on a connection kept for it (SQLite: some microseconds; PostgreSQL: a
+        round trip), and is true at the moment of the call, so a rotation counts everywhere at once (security promise 6).
+        The `data_version` of SQLite would also change with every file that is added, and means nothing elsewhere.
+        """
+        _ = self.engine  # a forked process must not touch the parent's connection
+        with self._lock:
+            try:
+                return self._counters()[subject]
+            except self._engine.dialect.loaded_dbapi.Error:
+                self._drop_watch()  # the server was restarted, say; a second failure is a fault
+                return self._counters()[subject]
+
+    @staticmethod
+    def bump(connection: Connection, subject: Subject = "applications") -> None:
+        """Make `generation(subject)` change when the transaction of `connection` commits.
+
+        The last thing a transaction does, because on PostgreSQL others that bump wait from here on.
+        """
+        mine = generation.c.name == subject
+        connection.execute(sa.update(generation).where(mine).values(value=generation.c.value + 1))
+
+    def close(self) -> None:
+        """Close every connection. The object can be used again and opens new ones then."""
+        engine = self.engine
+        with self._lock:
+            self._drop_watch()
+        engine.dispose()
+
+    def _counters(self) -> dict[str, int]:
+        if self._watch is None:
+            pooled = self._engine.raw_connection()
+            self._watch = pooled.dbapi_connection
+            pooled.detach()  # kept for good, so it must not take a place in the pool
+            if not self.sqlite:
+                self._watch.autocommit = True
+        cursor = self._watch.cursor()
+        try:
+            cursor.execute("SELECT name, value FROM generation")
+            rows = cursor.fetchall()  # to the end: on SQLite an unfinished statement would hold on to its moment
+        finally:
+            cursor.close()
+        return dict(rows)
+
+    def _drop_watch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+
+
+def check_text(*texts: str | None) -> None:
+    """Refuse what one of the two databases could not store: NUL characters and lone surrogates.
+
+    Raises `BadRequest`, because such a text can only have come from a client.
+    """
+    for text in texts:
+        if text is not None and ("\0" in text or _has_surrogate(text)):
+            raise BadRequest(public="A text contains characters that cannot be stored.")
+
+
+def _has_surrogate(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _parse(url: str) -> URL:
+    """The parsed URL of a database that can be used; complaints never repeat it, it may hold a password."""
+    try:
+        parsed = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        raise ConfigurationError(f"{SETTING}: not a database URL") from None
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        name = parsed.database or ""
+        if not name or name.startswith((":", "file:")) or parsed.query:
+            raise ConfigurationError(f"{SETTING}: SQLite needs a plain file, sqlite:///path, that other processes can open")
+        if not Path(name).parent.is_dir():
+            raise ConfigurationError(f"{SETTING}: there is no folder {Path(name).parent} for the SQLite file")
+    elif parsed.drivername != "postgresql+psycopg":
+        raise ConfigurationError(f"{SETTING}: use sqlite:///path or postgresql+psycopg://user@host/name")
+    return parsed
+
+
+def _postgres_engine(url: URL) -> Engine:
+    try:
+        return sa.create_engine(
+            url,
+            pool_pre_ping=True,  # a restarted server costs one look instead of one failed request
+            hide_parameters=True,  # exceptions are logged, and parameters are customers' data
+            connect_args={"connect_timeout": 10, "options": _SESSION},
+        )
+    except ImportError:
+        raise ConfigurationError(f"{SETTING}: PostgreSQL needs the extra secure-delivery[postgres]") from None
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY})
+    path = Path(url.database or "")
+
+    @sa.event.listens_for(engine, "do_connect")
+    def private(*_: Any) -> None:
+        _create_private(path)
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        # The driver would open transactions lazily and too weakly for read-check-write; `begin` below does it instead.
+        connection.isolation_level = None
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        _use_wal(connection)
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
+
+    return engine
+
+
+def _create_private(path: Path) -> None:
+    """Make the database file with mode 0600, which SQLite then gives to its side files as well.
+
+    Made under another name and linked, because closing a descriptor of the file itself would drop the locks that SQLite
+    holds on it in this process.
+    """
+    if path.exists():
+        return
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    try:
+        os.link(name, path)
+    except FileExistsError:
+        pass  # somebody else was first
+    finally:
+        Path(name).unlink()
+
+
+def _use_wal(connection: Any) -> None:
+    """Readers and the one writer do not block each other. The mode stays with the file, so this acts only once.
+
+    SQLite does not wait for its turn here as it does elsewhere, hence the loop.
+    """
+    end = time.monotonic() + _BUSY
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+            continue
+        if mode != "wal":
+            raise ConfigurationError(f"{SETTING}: this file system cannot hold a SQLite database that processes share")
+        return

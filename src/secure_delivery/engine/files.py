@@ -1,0 +1,249 @@
+"""Stored files: taking them in, handing them out, overwriting and removing them.
+
+Knows: records and storages. Must not know: HTTP, policies, pictures.
+
+An upload is a draft until it is published: counted and hashed while it streams, judged again by the caller with its real
+size, then made visible by the storage and only then recorded. Whatever ends it early leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from ..gate.errors import BadRequest, NotFound, SecureDeliveryError, StorageFault, TooLarge
+from ..gate.model import Application
+from ..plugin.protocols import Draft, Event, Storage
+from .records import Blob, FileLink, Records, new_handle
+from .types import HEAD, sniff
+
+logger = logging.getLogger("secure_delivery.engine")
+
+MAX_NAME = 255  # bytes of UTF-8; what file systems and browsers take
+#: Characters that make a name look like another one: Unicode categories of controls, formats (text direction included),
+#: surrogates, and separators of lines.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def clean_name(name: str | None, default: str = "file") -> str:
+    """A file name as data: without folders, control and direction characters, at most 255 bytes (security promise 55)."""
+    text = unicodedata.normalize("NFC", name or "").replace("\\", "/").rpartition("/")[2]
+    text = "".join(character for character in text if unicodedata.category(character) not in _UNSEEN).strip()
+    if text in ("", ".", ".."):
+        return default
+    while len(text.encode()) > MAX_NAME:
+        stem, dot, extension = text.rpartition(".")
+        keeps_extension = dot and len(extension) <= 16 and len(stem) > 1
+        text = f"{stem[:-1]}.{extension}" if keeps_extension else text[:-1]
+    return text
+
+
+def new_key() -> str:
+    """A storage key made by the server: 160 random bits, never anything a client sent (CVE-2026-33195)."""
+    return secrets.token_hex(20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What an upload says about itself: its name and type, and where the customer wants it."""
+
+    filename: str = "file"
+    mimetype: str | None = None
+    container: str | None = None
+    path: str | None = None
+
+
+class Upload:
+    """One file on its way in. `write` it, then `publish` or `discard`; leaving the `with` block discards what is not
+    published."""
+
+    def __init__(self, draft: Draft, blob: Blob, target: Target, limit: int) -> None:
+        self.target = target
+        self.blob = blob
+        self.size = 0
+        self._draft = draft
+        self._limit = limit
+        self._digest = hashlib.sha256()
+        self._head = b""
+
+    def __enter__(self) -> Upload:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._draft.discard()
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises `TooLarge` as soon as there are more bytes than the limit, and what the storage raises."""
+        self.size += len(data)
+        if self.size > self._limit:
+            raise TooLarge(f"more than {self._limit} bytes")
+        if len(self._head) < HEAD:
+            self._head += data[: HEAD - len(self._head)]
+        self._digest.update(data)
+        self._draft.write(data)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    @property
+    def mimetype(self) -> str:
+        """The type by content; what the client said only where content says nothing of it."""
+        return sniff(self._head, self.target.filename)
+
+    def publish(self) -> None:
+        """Make the bytes durable and visible in the storage. Nothing refers to them yet."""
+        self._draft.publish()
+
+
+class Files:
+    """The files of all applications.
+
+    `storages` by name; new files go to `default`. `notify` is told of each change after it is durable. `clock` gives seconds
+    since the epoch.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        storages: Mapping[str, Storage],
+        *,
+        default: str,
+        notify: Callable[[Event], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._records = records
+        self._storages = storages
+        self._default = default
+        self._notify = notify
+        self._clock = clock
+        self._known: dict[str, tuple[object, FileLink]] = {}
+
+    def storage(self, name: str) -> Storage:
+        """The storage of that name. Raises `StorageFault` when its plugin is gone."""
+        try:
+            return self._storages[name]
+        except KeyError:
+            raise StorageFault(f"no installed plugin provides the storage {name!r}") from None
+
+    def find(self, handle: str) -> FileLink:
+        """The file with this handle. Raises `NotFound`.
+
+        Remembered until any process overwrites or removes a file, so that a hot file costs no query.
+        """
+        token = self._records.generation()
+        known = self._known.get(handle)
+        if known is not None and known[0] == token:
+            return known[1]
+        link = self._records.file(handle)
+        if link is None:
+            self._known.pop(handle, None)
+            raise NotFound(f"no file {handle!r}")
+        if len(self._known) >= 4096:
+            self._known.clear()
+        self._known[handle] = (token, link)
+        return link
+
+    def begin(self, application: Application, target: Target, *, limit: int | None = None) -> Upload:
+        """Begin to take a file in. `limit` bounds its bytes below the application's own limit."""
+        bound = application.limits.max_bytes if limit is None else min(limit, application.limits.max_bytes)
+        blob = Blob(self._default, new_key())
+        draft = self.storage(blob.storage).create(blob.key, mimetype=target.mimetype or "application/octet-stream")
+        return Upload(draft, blob, target, bound)
+
+    def add(self, application: Application, upload: Upload) -> FileLink:
+        """Publish an upload under a new handle and record it. Raises what the storage and the database raise; then
+        nothing of it remains."""
+        self._check_not_empty(upload)
+        upload.publish()
+        link = FileLink(
+            handle=new_handle(),
+            application=application.api_key,
+            filename=upload.target.filename,
+            mimetype=upload.mimetype,
+            size=upload.size,
+            storage=upload.blob.storage,
+            key=upload.blob.key,
+            container=upload.target.container,
+            path=upload.target.path,
+            sha256=upload.sha256,
+            uploaded=int(self._clock() * 1000),
+        )
+        try:
+            self._records.add_file(link)
+        except Exception:
+            self.discard([upload.blob])
+            raise
+        self._tell("fp.upload", link)
+        return link
+
+    def overwrite(self, link: FileLink, upload: Upload) -> FileLink:
+        """Put an upload in the place of a file's content. The handle stays; results made of the old content go.
+
+        Readers of the old content keep it to its end. Raises `Busy` when another overwrite was quicker.
+        """
+        self._check_not_empty(upload)
+        upload.publish()
+        fresh = replace(
+            link,
+            mimetype=upload.mimetype,
+            size=upload.size,
+            storage=upload.blob.storage,
+            key=upload.blob.key,
+            sha256=upload.sha256,
+            uploaded=int(self._clock() * 1000),
+            version=link.version + 1,
+        )
+        try:
+            old = self._records.replace_file(link.handle, fresh)
+        except Exception:
+            self.discard([upload.blob])
+            raise
+        gone = self._records.remove_renditions(link.handle, application=link.application)
+        self.discard([old.blob, *(rendition.blob for rendition in gone)])
+        self._tell("fp.overwrite", fresh)
+        return fresh
+
+    def remove(self, link: FileLink, *, keep_blob: bool = False) -> None:
+        """Forget a file and delete its bytes and everything made of them. Raises `NotFound`.
+
+        `keep_blob` leaves the object in the customer's storage (`skip_storage` of the File API).
+        """
+        removed = self._records.remove_file(link.handle, application=link.application)
+        self.discard([blob for blob in removed.blobs if not (keep_blob and blob == removed.link.blob)])
+        self._tell("fp.delete", removed.link)
+
+    def open(self, link: FileLink, *, start: int = 0, length: int | None = None) -> BinaryIO:
+        """The bytes of a file from `start`, at most `length`. Raises `NotFound`, `StorageFault`."""
+        return self.storage(link.storage).open(link.key, start=start, length=length)
+
+    def discard(self, blobs: Iterable[Blob]) -> None:
+        """Delete bytes that nothing refers to any more. A storage that fails now leaves an orphan, which is logged."""
+        for blob in blobs:
+            try:
+                self.storage(blob.storage).remove(blob.key)
+            except SecureDeliveryError as fault:
+                logger.error("blob %s in storage %s could not be deleted: %s", blob.key, blob.storage, fault)
+
+    @staticmethod
+    def _check_not_empty(upload: Upload) -> None:
+        if upload.size == 0:
+            raise BadRequest("an empty file", public="The file is empty.")
+
+    def _tell(self, name: str, link: FileLink) -> None:
+        data = {
+            "handle": link.handle,
+            "filename": link.filename,
+            "type": link.mimetype,
+            "size": link.size,
+            "container": link.container,
+            "key": link.key,
+        }
+        with suppress(Exception):  # listeners are fenced by the registry; a file that is stored is stored
+            self._notify(Event(name=name, application=link.application, data=data))

@@ -1,0 +1,184 @@
+"""One typed object for everything an operator may set.
+
+Knows: the settings file (`secure-delivery.toml`) and the environment (`SECURE_DELIVERY_*`). Must not know: what the
+settings are used for.
+
+A key nobody knows, a value of the wrong kind or out of range stops the start with a sentence that names the setting: a
+misspelt limit must not become no limit.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..gate.errors import ConfigurationError
+
+PREFIX = "SECURE_DELIVERY_"
+FILE = "secure-delivery.toml"
+#: Environment variables of this prefix that are not settings of the server: where the file is; the gate's own secret; tests.
+_OTHER = ("SECURE_DELIVERY_CONFIG", "SECURE_DELIVERY_SECRET", "SECURE_DELIVERY_TEST_")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("text is wanted")
+    return value
+
+
+def _number(minimum: float, maximum: float, kind: type = int) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if isinstance(value, str):
+            value = kind(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and not isinstance(value, int)):
+            raise ValueError("a number is wanted")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"a number from {minimum:g} to {maximum:g} is wanted")
+        return kind(value)
+
+    return read
+
+
+def _flag(value: Any) -> bool:
+    named = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in named:
+        return named[value.lower()]
+    raise ValueError("true or false is wanted")
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("a list of names is wanted")
+    return tuple(value)
+
+
+def _path(value: Any) -> Path:
+    return Path(_text(value)).expanduser()
+
+
+def _tables(value: Any) -> Mapping[str, Mapping[str, Any]]:
+    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+        raise ValueError("one table per plugin is wanted: [plugins.NAME]")
+    return value
+
+
+def _setting(read: Callable[[Any], Any], default: Any, says: str, *, secret: bool = False) -> Any:
+    kind: dict[str, Any] = {"default_factory": default} if callable(default) else {"default": default}
+    return field(**kind, metadata={"read": read, "help": says}, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of the server and its engine. `help(name)` says what each is for; docs/settings.md lists them."""
+
+    data: Path = _setting(_path, Path("data"), "Folder for the database, stored files and keys.")
+    database: str = _setting(_text, "", "Database URL; empty means SQLite inside the data folder.")
+    host: str = _setting(_text, "127.0.0.1", "Address the server listens on.")
+    port: int = _setting(_number(0, 65535), 8000, "Port the server listens on; 0 picks a free one.")
+    workers: int = _setting(_number(1, 64), 1, "Server processes.")
+    public_url: str = _setting(_text, "", "Scheme and host in URLs we hand out; empty means those of the request.")
+    master_key: str = _setting(
+        _text, "", "Master keys as id:base64[,id:base64], the last one current; empty means the key file.", secret=True
+    )
+    master_key_file: str = _setting(_text, "", "File of master keys; empty means master.key in the data folder.")
+    storage: str = _setting(_text, "local", "Name of the storage that new files go to.")
+    max_bytes: int = _setting(_number(1, 2**50), 268_435_456, "Bytes of the largest file accepted.")
+    max_pixels: int = _setting(_number(1, 2**31), 100_000_000, "Pixels of the largest picture decoded.")
+    decoders: int = _setting(_number(1, 64), lambda: min(8, os.cpu_count() or 1), "Decoder processes at work at once.")
+    decode_queue: int = _setting(_number(0, 100_000), 256, "Transformations that may wait for a decoder.")
+    decode_wait: float = _setting(_number(0.1, 600, float), 20.0, "Seconds a transformation may wait for a decoder.")
+    decode_seconds: float = _setting(_number(0.5, 3600, float), 60.0, "Wall seconds one transformation may take.")
+    decode_cpu_seconds: int = _setting(_number(1, 3600), 30, "CPU seconds one transformation may take.")
+    decode_memory: int = _setting(_number(2**27, 2**40), 1_610_612_736, "Bytes of memory one transformation may use.")
+    sandbox_floor: tuple[str, ...] = _setting(
+        _names, ("rlimits", "seccomp", "landlock"), "Confinement layers without which nothing is decoded."
+    )
+    rendition_max_age: int = _setting(_number(0, 31_536_000), 3600, "Seconds an unsigned answer may be cached.")
+    quiet: bool = _setting(_flag, False, "No access log.")
+    plugins_blocked: tuple[str, ...] = _setting(_names, (), "Names of installed plugins that are not loaded.")
+    plugins_rank: tuple[str, ...] = _setting(_names, (), "Plugins from strongest to weakest where two offer the same.")
+    plugins: Mapping[str, Mapping[str, Any]] = _setting(_tables, dict, "Settings of each plugin, as [plugins.NAME].")
+
+    @property
+    def database_url(self) -> str:
+        """The database URL that is really used."""
+        return self.database or f"sqlite:///{self.data.absolute() / 'secure-delivery.sqlite'}"
+
+    @property
+    def key_file(self) -> Path:
+        """The file of master keys that is really used."""
+        return Path(self.master_key_file) if self.master_key_file else self.data / "master.key"
+
+    @classmethod
+    def names(cls) -> dict[str, str]:
+        """Every setting with its sentence, in order."""
+        return {item.name: item.metadata["help"] for item in fields(cls)}
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The default of every setting."""
+        return {
+            item.name: item.default_factory() if item.default_factory is not MISSING else item.default for item in fields(cls)
+        }
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], *, source: str = "settings") -> Settings:
+        """Settings from a mapping of plain values. Raises `ConfigurationError` naming the setting and where it stands."""
+        known = {item.name: item for item in fields(cls)}
+        result: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in known:
+                raise ConfigurationError(f"{source}: there is no setting called {name}{_suggest(name, known)}")
+            try:
+                result[name] = known[name].metadata["read"](value)
+            except ValueError as error:
+                raise ConfigurationError(f"{source}: {name}: {error}") from None
+        return cls(**result)
+
+    @classmethod
+    def load(cls, file: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+        """Settings from the file, then the environment over it, then `overrides`.
+
+        `file` defaults to `$SECURE_DELIVERY_CONFIG`, else `secure-delivery.toml` in the working folder when there is one.
+        Raises `ConfigurationError` for a file that is named but missing, for TOML that is not, and as `read` does.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        named = file or (Path(environ["SECURE_DELIVERY_CONFIG"]) if environ.get("SECURE_DELIVERY_CONFIG") else None)
+        path = named or Path(FILE)
+        if named is not None or path.exists():
+            values |= _file_values(path)
+            cls.read(values, source=path.name)
+        for name, text in environ.items():
+            if name.startswith(PREFIX) and not name.startswith(_OTHER):
+                setting = name.removeprefix(PREFIX).lower()
+                cls.read({setting: text}, source=f"environment variable {name}")
+                values[setting] = text
+        return cls.read(values | {name: value for name, value in overrides.items() if value is not None})
+
+
+def _file_values(path: Path) -> dict[str, Any]:
+    """The server's values of a settings file. `[gate]` belongs to embedded guards and is left to them."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    document.pop("gate", None)
+    return document
+
+
+def _suggest(name: str, known: Mapping[str, object]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,123 @@
+"""The tables, and why each column exists.
+
+Knows: names, types, keys. Must not know: queries, connections, what the values are used for.
+
+Security promise 82: the database holds name, size, type and statistics of a file and nothing of its content. So a
+column cannot be declared here without its reason, and a test compares the reasons with a freshly migrated database.
+Texts have no declared length, because SQLite would ignore it and PostgreSQL would not; times are whole numbers, because
+SQLite has no type for them. A change here needs a new step in `migrations/versions`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={  # constraints need the same names in both databases to be alterable by a migration
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def column(name: str, kind: Any, *constraints: Any, reason: str, nullable: bool = False, **options: Any) -> sa.Column[Any]:
+    """A column with the reason for which it may exist, kept in `info["reason"]`; not null unless asked for."""
+    if not reason.strip():
+        raise ValueError(f"column {name} has no reason")
+    return sa.Column(name, kind, *constraints, nullable=nullable, info={"reason": reason}, **options)
+
+
+def _owner(**options: Any) -> sa.Column[Any]:
+    return column(
+        "application",
+        sa.Text,
+        sa.ForeignKey("application.api_key", ondelete="CASCADE"),
+        reason="owner; every access names it, and the row goes when the owner goes",
+        **options,
+    )
+
+
+generation = sa.Table(
+    "generation",
+    metadata,
+    column(
+        "name",
+        sa.Text,
+        sa.CheckConstraint("name IN ('applications', 'files')", name="known"),
+        reason="what the row counts changes of",
+        primary_key=True,
+    ),
+    column("value", sa.BigInteger, reason="grows with each change, so that every process sees it at once"),
+)
+
+application = sa.Table(
+    "application",
+    metadata,
+    column("api_key", sa.Text, reason="public identifier of the application", primary_key=True),
+    column("name", sa.Text, reason="what its owner calls it"),
+    column("settings", sa.JSON, reason="switches, whitelists and limits: read and written as a whole, never searched by"),
+    column("created", sa.BigInteger, reason="milliseconds since the epoch; order of the list of applications"),
+)
+
+application_secret = sa.Table(
+    "application_secret",
+    metadata,
+    _owner(primary_key=True),
+    column("id", sa.Text, reason="names the secret in lists and binds the sealed value to this row", primary_key=True),
+    column("number", sa.BigInteger, reason="order of the ring, highest is newest; times can be equal"),
+    column("sealed", sa.Text, reason="the secret, encrypted by the vault for exactly this row"),
+    column("state", sa.Text, reason="active, verify_only or revoked"),
+    column("until", sa.BigInteger, nullable=True, reason="seconds since the epoch; end of a grace period"),
+    column("created", sa.BigInteger, reason="milliseconds since the epoch; age of the secret, shown to its owner"),
+    sa.UniqueConstraint("application", "number"),
+)
+
+file = sa.Table(
+    "file",
+    metadata,
+    column("handle", sa.Text, reason="public identifier of the file, random", primary_key=True),
+    _owner(),
+    column("filename", sa.Text, reason="name given by the uploader, sent back on download"),
+    column("mimetype", sa.Text, reason="type found by content, sent on download"),
+    column("size", sa.BigInteger, reason="bytes; sent on download, judged by policies and limits"),
+    column("storage", sa.Text, reason="name of the storage that holds the bytes"),
+    column("key", sa.Text, reason="where the bytes are in that storage"),
+    column("container", sa.Text, nullable=True, reason="container asked for at upload; judged by policies"),
+    column("path", sa.Text, nullable=True, reason="path asked for at upload; judged by policies"),
+    column("sha256", sa.Text, reason="digest in hex; names renditions and entity tags, finds damage"),
+    column("uploaded", sa.BigInteger, reason="milliseconds since the epoch; shown as metadata, order of lists"),
+    column("version", sa.BigInteger, reason="grows by one with each overwrite, so that no overwrite is lost unseen"),
+    sa.UniqueConstraint("application", "handle"),  # what a rendition refers to, so that it cannot cross applications
+    sa.Index(None, "application", "uploaded", "handle"),
+)
+
+rendition = sa.Table(
+    "rendition",
+    metadata,
+    _owner(primary_key=True),
+    column(
+        "key",
+        sa.Text,
+        reason="digest of source, tasks and engine version: the question this is the answer to",
+        primary_key=True,
+    ),
+    column(
+        "handle",
+        sa.Text,
+        nullable=True,
+        index=True,
+        reason="the file it was made from, with which it goes; none for an external source",
+    ),
+    column("storage", sa.Text, reason="name of the storage that holds the bytes"),
+    column("storage_key", sa.Text, reason="where the bytes are in that storage"),
+    column("mimetype", sa.Text, reason="type of the result, sent on delivery"),
+    column("filename", sa.Text, reason="name under which the result is delivered"),
+    column("size", sa.BigInteger, reason="bytes; sent on delivery, added up per application"),
+    column("created", sa.BigInteger, reason="milliseconds since the epoch; old ones are dropped first"),
+    sa.ForeignKeyConstraint(["application", "handle"], ["file.application", "file.handle"], ondelete="CASCADE"),
+)

@@ -1,0 +1,367 @@
+"""The judgement: may this request pass?
+
+Knows: an application, the facts of a request, a moment. Must not know: WSGI, ASGI, storage, a clock of its own.
+`decide` is pure; there is no hook inside it. `explain` runs the same steps for an operator and says what each one found.
+
+Sources: the Filestack "Security" document (the two tables below), security promises 1 to 32, 6 to 8 above all.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from .errors import PolicyError, Reason
+from .model import Application, Decision, RequestFacts, judge_size
+from .policy import MAX_ENCODED, Call, Policy, verify
+from .whitelist import Whitelist, parse_origin, parse_referer
+
+Restriction = Literal["handle", "container", "path", "url", "size"]
+
+
+class CallRule(NamedTuple):
+    """What holds for one call, whatever the application."""
+
+    allows: str
+    authenticated: bool  # needs a policy even in an open application
+    named: bool  # a policy without `call` does not grant it
+    also: Call | None  # another call the policy must grant with it
+    whitelist: Literal["upload", "delivery"] | None
+    limited_by: frozenset[Restriction]
+
+
+_HANDLE: frozenset[Restriction] = frozenset({"handle"})
+_UPLOAD: frozenset[Restriction] = frozenset({"handle", "container", "path", "size"})
+
+#: The calls and the default-authentication table of the document, in one place. Requests that modify existing files, EXIF
+#: data and workflows always need a policy; uploads and delivery only where the application requires it. Overwriting and
+#: deleting are done by backends, which send no Origin: the policy they always need is the guard there, not a whitelist.
+CALLS: dict[Call, CallRule] = {
+    Call.PICK: CallRule("uploading", False, False, None, "upload", _UPLOAD | {"url"}),
+    Call.STORE: CallRule("saving to custom storage", False, False, Call.PICK, None, _UPLOAD),
+    Call.READ: CallRule("reading", False, False, None, "delivery", _HANDLE),
+    Call.STAT: CallRule("file metadata", False, False, None, "delivery", _HANDLE),
+    Call.CONVERT: CallRule("converting and viewing", False, False, None, "delivery", _HANDLE | {"url"}),
+    Call.EXIF: CallRule("EXIF metadata", True, True, None, "delivery", _HANDLE),
+    Call.WRITE: CallRule("overwriting", True, False, None, None, _HANDLE | {"size"}),
+    Call.REMOVE: CallRule("deleting", True, False, None, None, _HANDLE),
+    Call.RUN_WORKFLOW: CallRule("running workflows", True, False, None, "delivery", _HANDLE),
+}
+
+
+class _Verified(NamedTuple):
+    policy: Policy
+    until: int | None  # the end of the secret that signed, when it only verifies for a while
+
+
+class PolicyCache:
+    """Policies whose signature was found good, by text, signature and state of the ring.
+
+    Bounded, and filled only by good signatures, so that strangers cannot crowd it. It remembers reading, never permission:
+    expiry and the end of a secret are checked at every use.
+    """
+
+    def __init__(self, size: int = 4096) -> None:
+        self._size = size
+        self._known: dict[tuple[str, str, str, str, bool], _Verified] = {}
+
+    def get(self, key: tuple[str, str, str, str, bool]) -> _Verified | None:
+        return self._known.get(key)
+
+    def put(self, key: tuple[str, str, str, str, bool], verified: _Verified) -> None:
+        if len(self._known) >= self._size:
+            for oldest in list(self._known)[: self._size // 4 or 1]:
+                self._known.pop(oldest, None)
+        self._known[key] = verified
+
+
+@dataclass(slots=True)
+class _Trial:
+    """One request on its way through the steps."""
+
+    application: Application
+    facts: RequestFacts
+    now: float
+    cache: PolicyCache | None
+    explaining: bool = False
+    policy: Policy | None = None
+    until: int | None = None  # the end of the secret that signed, when it has one
+    note: str = ""
+
+
+def _needs_credential(trial: _Trial) -> bool:
+    return (
+        trial.application.require_policy
+        or trial.facts.authenticate
+        or any(CALLS[call].authenticated for call in trial.facts.calls)
+    )
+
+
+def _credential(trial: _Trial) -> Reason | None:
+    """A credential is there where one is needed; the owner's own secret is right when it is shown."""
+    facts = trial.facts
+    if facts.secret is not None:
+        shown = facts.secret.encode("utf-8", "surrogatepass")
+        right = False
+        for secret in trial.application.secrets.secrets:
+            right |= hmac.compare_digest(secret.value, shown) and secret.state == "active"
+        trial.note = "the application secret"
+        return None if right else Reason.BAD_SECRET
+    if facts.signed is None:
+        trial.note = "no policy was shown"
+        return Reason.MISSING if _needs_credential(trial) else None
+    if not facts.signed.encoded or not facts.signed.signature:
+        trial.note = "half a credential: a policy and its signature go together"
+        return Reason.MISSING
+    trial.note = "a policy was shown"
+    return None
+
+
+def _signature(trial: _Trial) -> Reason | None:
+    """The text was signed by a secret in force; only then is it decoded."""
+    signed = trial.facts.signed
+    if signed is None:
+        return None
+    if len(signed.encoded) > MAX_ENCODED:
+        trial.note = f"longer than {MAX_ENCODED} characters"
+        return Reason.BAD_ENCODING
+    application = trial.application
+    key = (
+        application.secrets.version,
+        signed.encoded,
+        signed.signature,
+        application.unknown_keys,
+        application.standard_base64,
+    )
+    if trial.cache is not None:
+        known = trial.cache.get(key)
+        if known is not None and (known.until is None or trial.now < known.until):
+            trial.policy, trial.until = known
+            return None
+    secrets = application.secrets.in_force(trial.now)
+    index = verify(signed.encoded, signed.signature, [secret.value for secret in secrets])
+    if index < 0:
+        trial.note = f"none of the {len(secrets)} secrets in force made this signature"
+        return Reason.BAD_SIGNATURE
+    try:
+        trial.policy = Policy.decode(
+            signed.encoded,
+            ignore_unknown=application.unknown_keys == "ignore",
+            standard_alphabet=application.standard_base64,
+        )
+    except PolicyError as error:
+        trial.note = str(error)
+        return error.reason
+    trial.until = secrets[index].until
+    if trial.cache is not None:
+        trial.cache.put(key, _Verified(trial.policy, trial.until))
+    trial.note = f"made by secret {secrets[index].id or index + 1}"
+    return None
+
+
+def _expiry(trial: _Trial) -> Reason | None:
+    """The policy has not expired: its expiry lies after now. Equal to now is expired."""
+    policy = trial.policy
+    if policy is None:
+        return None
+    if trial.explaining:
+        trial.note = f"expiry {policy.expiry}, now {int(trial.now)}"
+        if policy.expiry > 100_000_000_000:
+            trial.note += "; so far ahead that it looks like milliseconds"
+    return Reason.EXPIRED if policy.expiry + trial.application.leeway <= trial.now else None
+
+
+def _calls(trial: _Trial) -> Reason | None:
+    """Every call the request makes is granted, with those that must go with it."""
+    policy = trial.policy
+    if policy is None:
+        return None
+    if trial.explaining:
+        granted = "all but exif" if policy.call is None else ", ".join(sorted(policy.call)) or "nothing"
+        trial.note = f"asked: {', '.join(sorted(trial.facts.calls)) or 'nothing'}; granted: {granted}"
+    for call in trial.facts.calls:
+        rule = CALLS[call]
+        if not policy.grants(call):
+            return Reason.EXIF_NOT_EXPLICIT if rule.named and policy.call is None else Reason.CALL_NOT_ALLOWED
+        if rule.also is not None and not policy.grants(rule.also):
+            return Reason.STORE_NEEDS_PICK
+    return None
+
+
+def _handle(trial: _Trial) -> Reason | None:
+    """A policy bound to a handle covers that file only, and no request without one (security promise 15)."""
+    policy = trial.policy
+    if policy is None or policy.handle is None:
+        return None
+    if trial.explaining:
+        trial.note = f"bound to {policy.handle!r}, asked for {trial.facts.handle!r}"
+    return None if policy.handle == trial.facts.handle else Reason.HANDLE_MISMATCH
+
+
+_MISMATCH: tuple[tuple[Literal["container", "path", "url"], Reason], ...] = (
+    ("container", Reason.CONTAINER_MISMATCH),
+    ("path", Reason.PATH_MISMATCH),
+    ("url", Reason.URL_MISMATCH),
+)
+
+
+def _applies(key: Restriction, facts: RequestFacts) -> bool:
+    """Whether a restriction concerns this request. `url` also concerns whatever fetches one."""
+    if key == "url" and Call.CONVERT not in facts.calls:
+        return facts.url is not None
+    return any(key in CALLS[call].limited_by for call in facts.calls)
+
+
+def _places(trial: _Trial) -> Reason | None:
+    """Where an upload goes and what is fetched satisfy the patterns, on the values that will really be used."""
+    policy, facts = trial.policy, trial.facts
+    if policy is None or (policy.container is None and policy.path is None and policy.url is None):
+        return None
+    search = trial.application.regex == "search"
+    notes = []
+    for key, reason in _MISMATCH:
+        pattern = getattr(policy, key)
+        if pattern is None or not _applies(key, facts):
+            continue
+        if trial.explaining:
+            how = "found in" if search else "spanning"
+            notes.append(f"{key} pattern {pattern!r} {how} {getattr(facts, key)!r}")
+            if search and not (pattern.startswith("^") and pattern.endswith("$")):
+                notes.append(f"{key} pattern is not anchored: it matches anywhere in the value")
+            trial.note = "; ".join(notes)
+        value = getattr(facts, key)
+        if value is None or not policy.matches(key, value, search=search):
+            return reason
+    return None
+
+
+def _size(trial: _Trial) -> Reason | None:
+    """The size, where it is known already, lies within the bounds. What is not known yet is judged while streaming."""
+    policy, size = trial.policy, trial.facts.size
+    if policy is None or not _applies("size", trial.facts):
+        return None
+    if trial.explaining:
+        trial.note = f"{'not known yet' if size is None else size} within {policy.min_size}..{policy.max_size}"
+    if size is None:
+        return None
+    return judge_size(size, policy.min_size, policy.max_size)
+
+
+def _whitelist_of(trial: _Trial) -> tuple[Literal["upload", "delivery"], Whitelist] | None:
+    """The whitelist that concerns this request, if one is set. Uploading outweighs delivery."""
+    sides = {CALLS[call].whitelist for call in trial.facts.calls}
+    if "upload" in sides:
+        upload = trial.application.upload_whitelist
+        return ("upload", upload) if upload else None
+    delivery = trial.application.delivery_whitelist
+    return ("delivery", delivery) if "delivery" in sides and delivery else None
+
+
+def _origin(trial: _Trial) -> Reason | None:
+    """The page that asks is on the whitelist: by Origin for uploads; by Origin, else Referer, for delivery."""
+    found = _whitelist_of(trial)
+    if found is None:
+        trial.note = "no whitelist is set"
+        return None
+    side, whitelist = found
+    shown, parse = trial.facts.origin, parse_origin
+    if shown is None and side == "delivery":
+        shown, parse = trial.facts.referer, parse_referer
+    if shown is None:
+        missing = whitelist.missing or ("deny" if side == "upload" else "allow")
+        trial.note = f"the request does not say where it comes from; for {side} that is: {missing}"
+        return Reason.ORIGIN_MISSING if missing == "deny" else None
+    host = parse(shown)
+    if host is None:
+        trial.note = f"{shown[:200]!r} is not an origin"
+        return Reason.ORIGIN_MALFORMED
+    if trial.explaining:
+        pattern = whitelist.pattern_for(host)
+        trial.note = f"{host.name} matches {pattern}" if pattern else f"{host.name} is not on the {side} whitelist"
+    return None if whitelist.allows(host) else Reason.ORIGIN_NOT_ALLOWED
+
+
+#: The steps in their order: each gives a reason to refuse, or none. Signature before decoding, decoding before judging.
+STEPS: tuple[tuple[str, Callable[[_Trial], Reason | None]], ...] = (
+    ("credential", _credential),
+    ("signature", _signature),
+    ("expiry", _expiry),
+    ("calls", _calls),
+    ("handle", _handle),
+    ("places", _places),
+    ("size", _size),
+    ("origin", _origin),
+)
+
+
+def _decision(trial: _Trial, reason: Reason | None) -> Decision:
+    policy = trial.policy
+    found = _whitelist_of(trial)
+    vary = () if found is None else ("Origin",) if found[0] == "upload" else ("Origin", "Referer")
+    authenticated = trial.facts.signed is not None or trial.facts.secret is not None
+    if reason is not None:
+        return Decision(allowed=False, reason=reason, policy=policy, authenticated=authenticated, vary=vary)
+    sized = policy is not None and _applies("size", trial.facts)
+    expiry = None if policy is None else policy.expiry + trial.application.leeway
+    if expiry is not None and trial.until is not None:
+        expiry = min(expiry, trial.until)
+    return Decision(
+        allowed=True,
+        reason=Reason.OK if authenticated else Reason.OPEN,
+        policy=policy,
+        authenticated=authenticated,
+        vary=vary,
+        expiry=expiry,
+        min_size=policy.min_size if policy is not None and sized else None,
+        max_size=policy.max_size if policy is not None and sized else None,
+    )
+
+
+def decide(application: Application, facts: RequestFacts, *, now: float, cache: PolicyCache | None = None) -> Decision:
+    """Judge one request at the moment `now` (unix seconds). Pure: the cache only saves reading a policy twice.
+
+    A refusal is a value with its `Reason`; nothing a client sends makes this raise.
+    """
+    trial = _Trial(application, facts, now, cache)
+    for _, step in STEPS:
+        reason = step(trial)
+        if reason is not None:
+            return _decision(trial, reason)
+    return _decision(trial, None)
+
+
+class Step(NamedTuple):
+    """One line of an explanation: the step, `pass`, `refuse` or `not reached`, and what it found."""
+
+    name: str
+    verdict: Literal["pass", "refuse", "not reached"]
+    note: str
+
+
+class Explanation(NamedTuple):
+    """A decision with every step in its order, for operators. Never sent to a client."""
+
+    decision: Decision
+    steps: tuple[Step, ...]
+
+
+def explain(application: Application, facts: RequestFacts, *, now: float) -> Explanation:
+    """The same judgement with its trace. Steps after a refusal are tried too where they do not need what failed."""
+    trial = _Trial(application, facts, now, None, explaining=True)
+    first: Reason | None = None
+    steps: list[Step] = []
+    for name, step in STEPS:
+        trial.note = ""
+        unread = facts.signed is not None and trial.policy is None
+        if first is not None and unread and name not in ("signature", "origin"):
+            steps.append(Step(name, "not reached", "the policy could not be read"))
+            continue
+        reason = step(trial)
+        first = first or reason
+        if reason is None:
+            steps.append(Step(name, "pass", trial.note))
+        else:
+            steps.append(Step(name, "refuse", f"{reason.value}: {trial.note}" if trial.note else reason.value))
+    return Explanation(_decision(trial, first), tuple(steps))

@@ -1,0 +1,470 @@
+"""The part both doors share: a request head in, a verdict out.
+
+Knows: rules, applications, how a credential travels in a head, what an answer's headers must say.
+Must not know: WSGI or ASGI, sockets, bodies beyond what a door hands over.
+
+Order of work: everything that can be compiled is compiled when a guard is made; a request is one look-up when no rule
+concerns it, and one more when the same request was judged a moment ago.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from .decide import CALLS, PolicyCache, decide
+from .errors import (
+    BadRequest,
+    ConfigurationError,
+    CredentialConflict,
+    MethodNotAllowed,
+    Reason,
+    SecureDeliveryError,
+)
+from .model import Application, Decision, RequestFacts
+from .policy import SignedPolicy
+from .rules import Ambiguous, Match, Rule, RuleSet
+from .taskvalues import read_task, split_security
+from .whitelist import parse_origin
+
+logger = logging.getLogger("secure_delivery.gate")
+
+Headers = list[tuple[str, str]]
+ApplicationSource = Application | Callable[[str | None], Application | None]
+
+_MEMO = 4096  # decisions remembered; with heads of at most 2 KiB each that is 8 MiB at the worst
+_MEMO_HEAD = 2048
+_PREFLIGHT_AGE = "600"  # seconds a browser may keep a preflight answer; short, because whitelists change
+
+
+class Head(NamedTuple):
+    """The head of a request as the doors read it. `path` is decoded and relative to the wrapped app; `query` is raw.
+
+    A header that came twice is given as its values joined by ", ", which no parser here accepts.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    origin: str | None = None
+    referer: str | None = None
+    authorization: str | None = None
+    content_type: str | None = None
+    content_length: str | None = None
+    preflight: str | None = None  # Access-Control-Request-Method
+
+
+class Reply(NamedTuple):
+    """A complete answer that the door sends instead of calling the app."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Admission(NamedTuple):
+    """The app may have the request. `path` is what it should see, without a `security=` segment."""
+
+    application: Application
+    decision: Decision
+    path: str
+    origin: str | None = None  # to be named in the CORS answer, when a whitelist approved it
+    method: str = "GET"
+
+    @property
+    def metered(self) -> bool:
+        """Whether the door must count the bytes of the body."""
+        return self.decision.min_size is not None or self.decision.max_size is not None
+
+
+class WantsBody(NamedTuple):
+    """The rule lets a policy travel in the body: the door peeks and asks again with what it found."""
+
+    content_type: str | None
+
+
+class _Judged(NamedTuple):
+    application: Application
+    admission: Admission
+    until: float
+
+
+def error_reply(status: int, code: str, sentence: str, *, vary: Sequence[str] = (), extra: Headers | None = None) -> Reply:
+    """A refusal or fault as clients see it: JSON with a stable code and one sentence, never to be cached."""
+    body = json.dumps({"error": {"code": code, "message": sentence}}).encode()
+    headers = [
+        ("content-type", "application/json"),
+        ("content-length", str(len(body))),
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+        *(extra or []),
+    ]
+    if vary:
+        headers.append(("vary", ", ".join(vary)))
+    return Reply(status, headers, body)
+
+
+def fault_reply(fault: SecureDeliveryError) -> Reply:
+    """A fault of the tree as an answer."""
+    return error_reply(fault.status, fault.code, fault.public)
+
+
+# ---------------------------------------------------------------------------------------------------- reading the head
+
+
+def signed_from_query(query: str) -> SignedPolicy | None:
+    """The credential in a raw query string: values percent-decoded once, a bare `+` left as it is.
+
+    Form decoding would turn the `+` of a standard-alphabet policy into a blank; here it never becomes one. Raises
+    `CredentialConflict` when `policy` or `signature` is given twice. Half a credential is a bad one, not none.
+    """
+    if "policy=" not in query and "signature=" not in query:
+        return None
+    found: dict[str, str] = {}
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if name in ("policy", "signature"):
+            if name in found:
+                raise CredentialConflict(f"{name} is given twice in the query")
+            found[name] = unquote(value, errors="surrogateescape") if "%" in value else value
+    if not found:
+        return None
+    return SignedPolicy(found.get("policy", ""), found.get("signature", ""))
+
+
+def secret_from_authorization(header: str | None) -> str | None:
+    """The application secret of HTTP Basic `app:SECRET`, or `None` when the header is not about us.
+
+    Another user name belongs to the wrapped app's own authentication.
+    """
+    if header is None or header[:6].lower() != "basic ":
+        return None
+    try:
+        user, colon, secret = base64.b64decode(header[6:].strip(), validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    return secret if user == "app" and colon else None
+
+
+def _split_security(path: str) -> tuple[str, SignedPolicy | None]:
+    """The path without its `security=…` segment, and the credential of that segment."""
+    if "/security=" not in path:
+        return path, None
+    kept: list[str] = []
+    found: list[str] = []
+    for segment in path.split("/"):
+        (found if segment.startswith("security=") else kept).append(segment)
+    if len(found) > 1:
+        raise CredentialConflict("two security segments in one path")
+    signed = split_security([read_task(found[0])])[1] if found else None
+    return "/".join(kept), signed
+
+
+def one_credential(*shown: SignedPolicy | str | None) -> SignedPolicy | str | None:
+    """The only credential of a request. Raises `CredentialConflict` for more than one (security promise 7)."""
+    found = [credential for credential in shown if credential is not None]
+    if len(found) > 1:
+        raise CredentialConflict("credentials in more than one place")
+    return found[0] if found else None
+
+
+# --------------------------------------------------------------------------------------------------------------- guard
+
+
+class Guard:
+    """Rules and applications, compiled; answers for each request head whether the app may have it.
+
+    * `application`: one application, or a function from the API key in the request (`<key>` or `?key=`, else `None`) to
+      one; it is asked on every request, so a rotated secret counts at once.
+    * `rules`: which paths and methods are which calls. What no rule matches is none of the guard's business.
+    * `report_only`: let everything through, but log and count (`counts`) who would have been refused.
+    * `on_denied(decision, head)`: may return a `Reply` of its own for a refusal, or `None` for the usual JSON.
+    * `clock`: the moment in unix seconds.
+
+    Raises `ConfigurationError` for anything it should not start with: no rules, no secret in force.
+    """
+
+    def __init__(
+        self,
+        application: ApplicationSource,
+        rules: Iterable[Rule],
+        *,
+        report_only: bool = False,
+        on_denied: Callable[[Decision, Head], Reply | None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.rules = RuleSet(rules)
+        self.report_only = report_only
+        self.on_denied = on_denied
+        self.clock = clock
+        #: How many requests were refused, or would have been, by reason.
+        self.counts: Counter[str] = Counter()
+        self._cache = PolicyCache()
+        self._memo: dict[Head, _Judged] = {}
+        self._fixed: Application | None = application if isinstance(application, Application) else None
+        self._lookup: Callable[[str | None], Application | None] = (
+            (lambda _: self._fixed) if isinstance(application, Application) else application
+        )
+        if self._fixed is not None:
+            _ = self._fixed.secrets.signing  # raises when nothing could ever be signed: fail closed at start-up
+
+    def application(self, api_key: str | None = None) -> Application | None:
+        """The application for an API key, or the only one."""
+        return self._lookup(api_key)
+
+    # -- judging
+
+    def check(
+        self, head: Head, shown: SignedPolicy | None = None, *, peeked: bool = False
+    ) -> Admission | Reply | WantsBody | None:
+        """Judge a request head: `None`, the app may have it unjudged; an `Admission`; or a `Reply` to send instead.
+
+        `WantsBody` asks the door to look into the body and to call again with `shown` and `peeked=True`.
+        """
+        known = self._memo.get(head)
+        if known is not None and not peeked:
+            fresh = known.application if self._fixed is not None else self._lookup(self._key_of(head, {}))
+            if fresh is known.application and self.clock() < known.until:
+                return known.admission
+        try:
+            return self._check(head, shown, peeked=peeked)
+        except SecureDeliveryError as fault:
+            if self.report_only and not isinstance(fault, ConfigurationError):
+                self._count(fault.code, head.path)
+                return None
+            return fault_reply(fault)
+
+    def _check(self, head: Head, shown: SignedPolicy | None, *, peeked: bool) -> Admission | Reply | WantsBody | None:
+        path, in_path = head.path, None
+        if "/security=" in path:
+            path, in_path = _split_security(path)
+        match = self.rules.match(path)
+        if match is None:
+            return None
+        if isinstance(match, Ambiguous):
+            raise BadRequest("ambiguous path", public="The path can be read in more than one way.")
+        method = head.method
+        if method == "OPTIONS":
+            method = head.preflight or "GET"
+            if head.preflight is not None and head.origin is not None:
+                return self._preflight(head, match)
+        found = match.find(method)
+        if found is None:
+            return self._not_allowed(match)
+        rule, names = found
+        if rule.body and not peeked and method not in ("GET", "HEAD", "DELETE"):
+            return WantsBody(head.content_type)
+        credential = one_credential(
+            signed_from_query(head.query), in_path, secret_from_authorization(head.authorization), shown
+        )
+        return self._judge(head, path, rule, method, names, credential)
+
+    def _judge(
+        self,
+        head: Head,
+        path: str,
+        rule: Rule,
+        method: str,
+        names: Mapping[str, str],
+        credential: SignedPolicy | str | None,
+    ) -> Admission | Reply:
+        application = self._lookup(self._key_of(head, names))
+        now = self.clock()
+        if application is None:
+            decision = Decision(allowed=False, reason=Reason.UNKNOWN_APPLICATION)
+            return self._refuse(decision, head, path)
+        given = {**names, **rule.facts}
+        size = None
+        calls = rule.calls[method]
+        if any("size" in CALLS[call].limited_by for call in calls):
+            size = _declared_size(head)
+        facts = RequestFacts(
+            calls=calls,
+            signed=credential if isinstance(credential, SignedPolicy) else None,
+            secret=credential if isinstance(credential, str) else None,
+            handle=given.get("handle"),
+            container=given.get("container"),
+            path=given.get("path"),
+            url=given.get("url"),
+            size=size,
+            origin=head.origin,
+            referer=head.referer,
+        )
+        decision = decide(application, facts, now=now, cache=self._cache)
+        approved = head.origin if decision.allowed and "Origin" in decision.vary else None
+        if not decision.allowed:
+            if not self.report_only:
+                return self._refuse(decision, head, path, application)
+            self._count(decision.reason.value, path)
+        admission = Admission(application, decision, path, approved, head.method)
+        if decision.allowed and not rule.body:
+            self._remember(head, application, admission, now)
+        return admission
+
+    def _remember(self, head: Head, application: Application, admission: Admission, now: float) -> None:
+        """Keep what was allowed, until the credential ends. Refusals are not kept: strangers would fill the memory."""
+        if len(head.path) + len(head.query) > _MEMO_HEAD:
+            return
+        if len(self._memo) >= _MEMO:
+            for oldest in list(self._memo)[: _MEMO // 4]:
+                self._memo.pop(oldest, None)
+        expiry = admission.decision.expiry
+        self._memo[head] = _Judged(application, admission, float("inf") if expiry is None else expiry)
+
+    @staticmethod
+    def _key_of(head: Head, names: Mapping[str, str]) -> str | None:
+        if "key" in names:
+            return names["key"]
+        if "key=" in head.query:
+            for part in head.query.split("&"):
+                if part.startswith("key="):
+                    return unquote(part[4:])
+        return None
+
+    # -- refusing
+
+    def _count(self, reason: str, path: str) -> None:
+        self.counts[reason] += 1
+        verb = "would refuse" if self.report_only else "refused"
+        logger.warning("%s %r: %s", verb, path[:512], reason)
+
+    def _refuse(self, decision: Decision, head: Head, path: str, application: Application | None = None) -> Reply:
+        self._count(decision.reason.value, path)
+        if self.on_denied is not None:
+            reply = self.on_denied(decision, head)
+            if reply is not None:
+                return reply
+        public = decision.public
+        reply = error_reply(public.status, public.code, public.sentence, vary=decision.vary)
+        if head.origin is not None and application is not None and self._approves(application, head.origin):
+            reply.headers.append(("access-control-allow-origin", head.origin))
+        return reply
+
+    def denial(self, reason: Reason) -> Reply:
+        """The answer for a body that turned out to break the bounds of its policy while it was read."""
+        self.counts[reason.value] += 1
+        return error_reply(*_public_parts(reason))
+
+    @staticmethod
+    def _not_allowed(match: Match) -> Reply:
+        fault = MethodNotAllowed()
+        return error_reply(fault.status, fault.code, fault.public, extra=[("allow", ", ".join(match.methods))])
+
+    # -- CORS
+
+    @staticmethod
+    def _approves(application: Application, origin: str) -> bool:
+        """Whether either whitelist names the origin: its pages must be able to read why they were refused."""
+        host = parse_origin(origin)
+        if host is None:
+            return False
+        lists = (application.upload_whitelist, application.delivery_whitelist)
+        return any(whitelist.allows(host) for whitelist in lists if whitelist)
+
+    def _preflight(self, head: Head, match: Match) -> Reply | None:
+        """Answer a preflight from the whitelist of what it announces; without one it is the app's own business."""
+        found = match.find(head.preflight or "")
+        if found is None:
+            return self._not_allowed(match)
+        rule, names = found
+        application = self._lookup(self._key_of(head, names))
+        if application is None:
+            return self._refuse(Decision(allowed=False, reason=Reason.UNKNOWN_APPLICATION), head, head.path)
+        facts = RequestFacts(calls=rule.calls[head.preflight or ""], origin=head.origin)
+        decision = decide(application, facts, now=self.clock())
+        if not decision.vary:
+            return None
+        if decision.reason in _FOREIGN:
+            return None if self.report_only else self._refuse(decision, head, head.path)
+        return Reply(
+            204,
+            [
+                ("access-control-allow-origin", head.origin or ""),
+                ("access-control-allow-methods", ", ".join(match.methods)),
+                (
+                    "access-control-allow-headers",
+                    "Authorization, Content-Type, Range, If-Match, If-None-Match, If-Range",
+                ),
+                ("access-control-max-age", _PREFLIGHT_AGE),
+                ("vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),
+                ("content-length", "0"),
+            ],
+            b"",
+        )
+
+    # -- signing
+
+    def sign(self, *, expires_in: int = 3600, api_key: str | None = None, **policy: Any) -> SignedPolicy:
+        """A signed policy of the guard's application; other arguments as in `Policy.lasting`."""
+        application = self._lookup(api_key)
+        if application is None:
+            raise ConfigurationError("there is no application to sign for")
+        return application.sign(expires_in=expires_in, now=self.clock(), **policy)
+
+    def signed_url(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        expires_in: int = 3600,
+        round_to: int = 300,
+        api_key: str | None = None,
+        **policy: Any,
+    ) -> str:
+        """A guarded URL (path, optional query) with a policy that covers just that: the rule's call, the path's handle.
+
+        The expiry is rounded up to `round_to` seconds, so that a page shown twice names the same URL and browsers cache it.
+        Raises `ConfigurationError` for a path that no rule guards: a typing mistake, found where it is made.
+        """
+        path, _, query = url.partition("?")
+        match = self.rules.match(unquote(path))
+        found = match.find(method) if isinstance(match, Match) else None
+        if found is None:
+            raise ConfigurationError(f"no rule guards {method} {path}")
+        rule, names = found
+        policy.setdefault("call", sorted(rule.calls[method]))
+        if "handle" in names:
+            policy.setdefault("handle", names["handle"])
+        signed = self.sign(expires_in=expires_in, round_to=round_to, api_key=api_key, **policy)
+        return f"{path}?{query + '&' if query else ''}{signed.as_query()}"
+
+    def require(self, call: str | Sequence[str], **facts: str) -> Any:
+        """Guard one route instead of a path: a decorator for views, a dependency for endpoints. See `gate.require`."""
+        from .require import Requirement
+
+        return Requirement(self, call, facts)
+
+    def decide_facts(self, facts: RequestFacts, api_key: str | None = None) -> Decision:
+        """Judge facts that somebody else collected, with this guard's application, cache and clock; counts refusals."""
+        application = self._lookup(api_key)
+        if application is None:
+            return Decision(allowed=False, reason=Reason.UNKNOWN_APPLICATION)
+        decision = decide(application, facts, now=self.clock(), cache=self._cache)
+        if not decision.allowed:
+            self._count(decision.reason.value, "(a guarded view)")
+        return decision
+
+
+_FOREIGN = frozenset({Reason.ORIGIN_MISSING, Reason.ORIGIN_MALFORMED, Reason.ORIGIN_NOT_ALLOWED})
+
+
+def _public_parts(reason: Reason) -> tuple[int, str, str]:
+    public = reason.public
+    return public.status, public.code, public.sentence
+
+
+def _declared_size(head: Head) -> int | None:
+    """The size of a raw body by its Content-Length. A multipart body is longer than its file: its parts are counted."""
+    text = head.content_length
+    if text is None or (head.content_type or "").lower().startswith("multipart/"):
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise BadRequest("malformed Content-Length", public="The Content-Length is not a number.")
+    return int(text)

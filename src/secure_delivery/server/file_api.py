@@ -1,0 +1,237 @@
+"""The File API: store, read, overwrite, delete and describe files under `/api`.
+
+Knows: the endpoints that official clients call, their parameters and answers. Must not know: how files are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from ..engine.convert import bind
+from ..engine.files import Target, Upload, clean_name
+from ..engine.records import FileLink
+from ..gate.errors import BadRequest, NotFound, Reason, SecureDeliveryError, Unsupported
+from ..gate.model import Application, Decision
+from ..gate.policy import Call
+from ..gate.taskurl import Task
+from .delivery import Delivery
+from .http import Context, Denied, cors_headers, flag, parameters
+from .uploads import Intake
+
+#: What clients call the storage of an application when they do not know better: the documentation's default.
+_ANY_STORAGE = "s3"
+_HASHES = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
+_DEFAULT_NAMES = ("size", "mimetype", "filename", "uploaded", "writeable")
+_SELECTABLE = frozenset(
+    {"size", "mimetype", "filename", "width", "height", "uploaded", "writeable", "cloud", "source_url", "location", "path"}
+    | {"container", "key", "exif", *_HASHES}
+)
+_NO_STORE = {"cache-control": "no-store"}
+
+
+class FileAPI:
+    """The endpoints. Each judges with what is known, works, and answers in the words of the documentation."""
+
+    def __init__(self, context: Context, delivery: Delivery) -> None:
+        self._context = context
+        self._delivery = delivery
+
+    # -- store
+
+    async def store(self, request: Request) -> Response:
+        """`POST /api/store/{provider}`: a new file from a multipart, raw or Base64 body."""
+        values = parameters(request)
+        application = await self._context.application(values.get("key"))
+        self._check_provider(request.path_params["provider"])
+        filename = clean_name(values["filename"]) if "filename" in values else None
+        path = _effective_path(values.get("path"))
+        container = values.get("container") or self._context.engine.settings.storage
+        decision = self._context.judge(
+            request, application, Call.PICK, container=container, path=path, size=_declared_size(request, values)
+        )
+
+        def begin(target: Target) -> Upload:
+            placed = Target(
+                filename=target.filename, mimetype=target.mimetype, container=values.get("container"), path=values.get("path")
+            )
+            return self._context.engine.files.begin(application, placed, limit=decision.max_size)
+
+        with Intake(request, decision, begin, base64decode=flag(values, "base64decode")) as intake:
+            upload = await _receive(intake, filename, values.get("mimetype"), decision)
+            link = await self._context.run(self._context.engine.files.add, application, upload)
+        return JSONResponse(self._stored(request, link), headers=_NO_STORE | cors_headers(request, application))
+
+    def _check_provider(self, provider: str) -> None:
+        name = provider.lower()
+        if name != _ANY_STORAGE and name not in self._context.engine.registry.storages:
+            raise BadRequest(f"storage {name!r} is not configured", public="This storage provider is not configured.")
+        if name not in (_ANY_STORAGE, self._context.engine.settings.storage):
+            raise Unsupported(public="Files go to the server's own storage; this provider cannot be chosen.")
+
+    def _stored(self, request: Request, link: FileLink) -> dict[str, Any]:
+        answer: dict[str, Any] = {
+            "url": f"{self._context.base_url(request)}/{link.handle}",
+            "handle": link.handle,
+            "filename": link.filename,
+            "size": link.size,
+            "type": link.mimetype,
+            "key": link.key,
+        }
+        if link.container is not None:
+            answer["container"] = link.container
+        return answer
+
+    # -- one file
+
+    async def file(self, request: Request) -> Response:
+        """`/api/file/{handle}` in all its methods; `handle+ext` names the same file."""
+        link = await self._find(request)
+        if request.method in ("GET", "HEAD"):
+            return await self._delivery.send_file(request, link)
+        if request.method == "DELETE":
+            return await self._remove(request, link)
+        return await self._overwrite(request, link)
+
+    async def _find(self, request: Request) -> FileLink:
+        handle = request.path_params["handle"].partition("+")[0]
+        link = await self._context.query(self._context.engine.files.find, handle)
+        key = parameters(request).get("key")
+        if key is not None and key != link.application:
+            raise NotFound("the file belongs to another application")
+        return link
+
+    async def _remove(self, request: Request, link: FileLink) -> Response:
+        application = await self._context.owner(link.application)
+        self._context.judge(request, application, Call.REMOVE, handle=link.handle)
+        keep = flag(parameters(request), "skip_storage")
+        await self._context.run(self._context.engine.files.remove, link, keep_blob=keep)
+        return PlainTextResponse("success", headers=_NO_STORE | cors_headers(request, application))
+
+    async def _overwrite(self, request: Request, link: FileLink) -> Response:
+        """New content under the old handle and name: one official client calls every part "filename"."""
+        values = parameters(request)
+        application = await self._context.owner(link.application)
+        decision = self._context.judge(
+            request, application, Call.WRITE, handle=link.handle, size=_declared_size(request, values)
+        )
+
+        def begin(target: Target) -> Upload:
+            named = Target(filename=link.filename, mimetype=target.mimetype)
+            return self._context.engine.files.begin(application, named, limit=decision.max_size)
+
+        with Intake(request, decision, begin, base64decode=flag(values, "base64decode")) as intake:
+            upload = await _receive(intake, link.filename, values.get("mimetype"), decision)
+            fresh = await self._context.run(self._context.engine.files.overwrite, link, upload)
+        answer = {
+            "url": f"{self._context.base_url(request)}/{fresh.handle}",
+            "mimetype": fresh.mimetype,
+            "isWriteable": True,
+            "size": fresh.size,
+            "filename": fresh.filename,
+        }
+        return JSONResponse(answer, headers=_NO_STORE | cors_headers(request, application))
+
+    # -- metadata
+
+    async def metadata(self, request: Request) -> Response:
+        """`GET /api/file/{handle}/metadata`: the usual facts, or only those asked for with `name=true`."""
+        link = await self._find(request)
+        application = await self._context.owner(link.application)
+        values = parameters(request)
+        wanted = [name for name in values if name in _SELECTABLE and flag(values, name)]
+        calls = (Call.STAT, Call.EXIF) if "exif" in wanted else (Call.STAT,)
+        decision = self._context.judge(request, application, *calls, handle=link.handle)
+        if "exif" in wanted:
+            raise Unsupported(public="No installed plugin reads EXIF data.")
+        answer = await self._context.run(self._describe, application, link, wanted or _DEFAULT_NAMES)
+        headers = dict(_NO_STORE) | cors_headers(request, application)
+        if decision.vary:
+            headers["vary"] = ", ".join(decision.vary)
+        return JSONResponse(answer, headers=headers)
+
+    def _describe(self, application: Application, link: FileLink, names: Iterable[str]) -> Mapping[str, Any]:
+        names = list(names)
+        known: dict[str, Any] = {
+            "size": link.size,
+            "mimetype": link.mimetype,
+            "filename": link.filename,
+            "uploaded": link.uploaded,
+            "writeable": True,
+            "cloud": None,
+            "source_url": None,
+            "location": link.storage,
+            "path": link.path or link.key,
+            "container": link.container,
+            "key": link.key,
+        }
+        if "width" in names or "height" in names:
+            known["width"], known["height"] = self._dimensions(application, link)
+        hashes = [name for name in names if name in _HASHES]
+        if hashes:
+            known |= self._hashes(link, hashes)
+        return {name: known[name] for name in names}
+
+    def _dimensions(self, application: Application, link: FileLink) -> tuple[int | None, int | None]:
+        """Width and height in pixels, read by a decoder process like everything else; nothing for what is no picture."""
+        engine = self._context.engine
+        try:
+            plan = bind(engine.registry, [Task(name="imagesize", options=())])
+            rendition = engine.renditions.get(application, link, plan)
+            with engine.renditions.open(rendition) as stream:
+                size = json.load(stream)
+            return int(size["width"]), int(size["height"])
+        except SecureDeliveryError as fault:
+            if fault.status >= 500:
+                raise
+            return None, None
+
+    def _hashes(self, link: FileLink, names: list[str]) -> dict[str, str]:
+        digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
+        with self._context.engine.files.open(link) as stream:
+            while piece := stream.read(1 << 20):
+                for digest in digests.values():
+                    digest.update(piece)
+        return {name: digest.hexdigest() for name, digest in digests.items()}
+
+
+async def _receive(intake: Intake, filename: str | None, mimetype: str | None, decision: Decision) -> Upload:
+    """Read the body; more bytes than the policy admits are the policy's refusal, whichever limit noticed first."""
+    try:
+        return await intake.receive(filename, mimetype)
+    except SecureDeliveryError as fault:
+        if fault.code == "too_large" and intake.upload is not None:
+            reason = decision.admits_size(intake.upload.size)
+            if reason is Reason.TOO_BIG:
+                raise Denied(Decision(allowed=False, reason=reason, vary=decision.vary)) from None
+        raise
+
+
+def _effective_path(path: str | None) -> str:
+    """The path that policies are judged on: absolute, without the marks that would make it mean another one.
+
+    Without a path a file goes to the root under a name the server makes.
+    """
+    if not path:
+        return "/"
+    text = "/" + path.lstrip("/")
+    if len(text) > 1024 or any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise BadRequest("bad path", public="The path is too long or holds control characters.")
+    if "\\" in text or "//" in text or any(part in (".", "..") for part in text.split("/")):
+        raise BadRequest("bad path", public="The path holds empty or dot segments, or backslashes.")
+    return text
+
+
+def _declared_size(request: Request, values: Mapping[str, str]) -> int | None:
+    """The size that the head promises for a raw body; a multipart or Base64 body is longer than its file."""
+    length = request.headers.get("content-length")
+    if length is None or not (length.isascii() and length.isdigit() and len(length) <= 18):
+        return None
+    if request.headers.get("content-type", "").lower().startswith("multipart/") or flag(values, "base64decode"):
+        return None
+    return int(length)

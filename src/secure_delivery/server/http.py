@@ -1,0 +1,264 @@
+"""Between HTTP and the engine: facts from a request, decisions and faults to responses.
+
+Knows: Starlette requests and responses. Must not know: what any endpoint is for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import quote, unquote
+
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ..engine import Engine
+from ..engine.types import INLINE, PLAIN
+from ..gate.decide import PolicyCache, decide
+from ..gate.errors import BadRequest, NotFound, Reason, SecureDeliveryError
+from ..gate.guard import one_credential, secret_from_authorization, signed_from_query
+from ..gate.model import Application, Decision, RequestFacts
+from ..gate.policy import Call, SignedPolicy
+from ..gate.whitelist import parse_origin
+
+logger = logging.getLogger("secure_delivery.server")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_API_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SECRETS = re.compile(r"((?:policy|signature|[&?,=](?:p|s))[=:]\"?)([^&,/\"]{0,8})[^&,/\"]*")
+
+#: What strangers uploaded never runs as a page of ours, opened directly or framed (security promise 53).
+CONTENT_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'",
+    "cross-origin-resource-policy": "cross-origin",
+    "referrer-policy": "no-referrer",
+}
+
+
+class Denied(Exception):
+    """Carries a refusal from the depth of an endpoint to the one place that answers it."""
+
+    def __init__(self, decision: Decision, application: Application | None = None) -> None:
+        super().__init__(decision.reason.value)
+        self.decision = decision
+        self.application = application
+
+
+class Context:
+    """What endpoints need besides the request: the engine, and the memory of policies that were read before."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.policies = PolicyCache()
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking work in a thread."""
+        return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs))
+
+    async def query(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a short query: in place on SQLite, where a thread costs more than the query and readers never wait."""
+        if self.engine.database.sqlite:
+            return work(*args, **kwargs)
+        return await self.run(work, *args, **kwargs)
+
+    async def application(self, api_key: str | None) -> Application:
+        """The application of a key. Raises `Denied` for none or an unknown one."""
+        found = None
+        if api_key is not None and _API_KEY.fullmatch(api_key):
+            found = await self.query(self.engine.records.application, api_key)
+        if found is None:
+            raise Denied(Decision(allowed=False, reason=Reason.UNKNOWN_APPLICATION))
+        return found
+
+    async def owner(self, api_key: str) -> Application:
+        """The application that a record names. It is there, unless it was deleted this very moment."""
+        found = await self.query(self.engine.records.application, api_key)
+        if found is None:
+            raise NotFound(f"the application {api_key} is gone")
+        return found
+
+    def judge(self, request: Request, application: Application, *calls: Call, **facts: Any) -> Decision:
+        """Decide about a request. Raises `Denied` with the decision when it falls against it.
+
+        The credential is that of the query, of HTTP Basic, or `signed` from the path; more than one is a 400.
+        """
+        shown = one_credential(
+            signed_from_query(raw_query(request)) if facts.pop("use_query", True) else None,
+            secret_from_authorization(single(request, "authorization")),
+            facts.pop("signed", None),
+        )
+        decision = decide(
+            application,
+            RequestFacts(
+                calls=frozenset(calls),
+                signed=shown if isinstance(shown, SignedPolicy) else None,
+                secret=shown if isinstance(shown, str) else None,
+                origin=single(request, "origin"),
+                referer=single(request, "referer"),
+                **facts,
+            ),
+            now=self.engine.clock(),
+            cache=self.policies,
+        )
+        if not decision.allowed:
+            raise Denied(decision, application)
+        return decision
+
+    def base_url(self, request: Request) -> str:
+        """Scheme, host and prefix for the URLs we hand out, without a slash at the end."""
+        if self.engine.settings.public_url:
+            return self.engine.settings.public_url.rstrip("/")
+        return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}"
+
+
+# -------------------------------------------------------------------------------------------------------------- reading
+
+
+def single(request: Request, name: str) -> str | None:
+    """A header's value; one that was sent twice is joined so that no parser accepts it."""
+    values = request.headers.getlist(name)
+    return ", ".join(values) if values else None
+
+
+def raw_query(request: Request) -> str:
+    """The query string as received."""
+    query: bytes = request.scope["query_string"]
+    return query.decode("latin-1")
+
+
+def raw_path(request: Request) -> str:
+    """The path as received, still percent-encoded, without the prefix we are mounted under.
+
+    Servers differ in whether `raw_path` carries the query string; ours never does.
+    """
+    raw = request.scope.get("raw_path") or quote(request.scope["path"], safe="/%:=,@!$&'()*+;~").encode()
+    path: str = raw.decode("latin-1").partition("?")[0]
+    root = quote(request.scope.get("root_path", ""), safe="/")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :] or "/"
+    return path
+
+
+def parameters(request: Request) -> dict[str, str]:
+    """The query parameters, decoded once. One that is given twice is refused: two parsers would take different ones."""
+    found: dict[str, str] = {}
+    for part in raw_query(request).split("&"):
+        name, _, value = part.partition("=")
+        if not name:
+            continue
+        if name in found:
+            raise BadRequest(f"{name!r} is given twice", public="A query parameter is given twice.")
+        try:
+            found[name] = unquote(value.replace("+", " "), errors="strict")
+        except UnicodeDecodeError:
+            raise BadRequest("query is not UTF-8", public="The query string is not UTF-8.") from None
+    return found
+
+
+def flag(values: Mapping[str, str], name: str) -> bool:
+    """Whether a query parameter is switched on: given as `true`, `1`, or without a value."""
+    return values.get(name, "false").lower() in ("true", "1", "")
+
+
+def redact(text: str) -> str:
+    """A path or query fit for a log: policies and signatures cut to eight characters (security promise 60)."""
+    return _SECRETS.sub(r"\1\2…", text)[:512]
+
+
+# ------------------------------------------------------------------------------------------------------------ answering
+
+
+def error_response(status: int, code: str, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Every refusal and fault: JSON with a stable code and a sentence, never kept by a cache."""
+    return JSONResponse(
+        {"error": {"code": code, "message": sentence}},
+        status,
+        {"cache-control": "no-store", "x-content-type-options": "nosniff", **(headers or {})},
+    )
+
+
+async def on_denied(request: Request, error: Exception) -> Response:
+    """Answer a refusal. Pages of an approved origin may read why."""
+    assert_denied = error if isinstance(error, Denied) else Denied(Decision(allowed=False, reason=Reason.MISSING))
+    decision, application = assert_denied.decision, assert_denied.application
+    logger.info("refused %s %s: %s", request.method, redact(raw_path(request)), decision.reason.value)
+    headers = {"vary": ", ".join(decision.vary)} if decision.vary else {}
+    headers |= cors_headers(request, application)
+    public = decision.public
+    return error_response(public.status, public.code, public.sentence, headers)
+
+
+async def on_fault(request: Request, error: Exception) -> Response:
+    """Answer a fault of the tree; what it says for operators goes to the log."""
+    fault = error if isinstance(error, SecureDeliveryError) else SecureDeliveryError()
+    level = logging.ERROR if fault.status >= 500 else logging.INFO
+    logger.log(level, "%s %s: %s %s", request.method, redact(raw_path(request)), fault.code, json.dumps(str(fault))[:512])
+    headers = {"retry-after": "2"} if fault.status == 503 else {}
+    return error_response(fault.status, fault.code, fault.public, headers | cors_headers(request, None))
+
+
+async def on_crash(request: Request, error: Exception) -> Response:
+    """Answer what nobody foresaw, without a word about it to the client."""
+    logger.error("%s %s failed", request.method, redact(raw_path(request)), exc_info=error)
+    return error_response(500, "internal", SecureDeliveryError.sentence)
+
+
+def cors_headers(request: Request, application: Application | None) -> dict[str, str]:
+    """What lets a page read the answer: its own origin when a whitelist approved it, anyone where there is no whitelist.
+
+    No cookies are involved anywhere in these APIs, so `*` gives nothing that a plain request would not get.
+    """
+    origin = single(request, "origin")
+    if origin is None:
+        return {}
+    lists = () if application is None else (application.upload_whitelist, application.delivery_whitelist)
+    chosen = [whitelist for whitelist in lists if whitelist]
+    exposed = {"access-control-expose-headers": "ETag, Content-Length, Content-Disposition, X-File-Name"}
+    if not chosen:
+        return {"access-control-allow-origin": "*", **exposed}
+    host = parse_origin(origin)
+    if host is not None and any(whitelist.allows(host) for whitelist in chosen):
+        return {"access-control-allow-origin": origin, **exposed}
+    return {}
+
+
+def cache_control(decision: Decision, application: Application, *, open_age: int, now: float) -> str:
+    """The Cache-Control of an allowed answer: for the asker alone when a credential was shown (pitfall c6)."""
+    if decision.authenticated:
+        scope = "public" if application.public_cache else "private"
+        return f"{scope}, max-age={decision.max_age(application.max_age, now)}"
+    return f"public, max-age={open_age}"
+
+
+def disposition(filename: str, *, attachment: bool) -> str:
+    """A Content-Disposition that cannot break out of its header: RFC 6266 with an ASCII fallback."""
+    kind = "attachment" if attachment else "inline"
+    plain = re.sub(r"[^ -~]|[\"\\%]", "_", filename)
+    if plain == filename:
+        return f'{kind}; filename="{plain}"'
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def content_headers(mimetype: str, filename: str, *, download: bool) -> dict[str, str]:
+    """The headers of user content: its type, whether a browser may show it, and what it may do when it does."""
+    shown = f"{mimetype}; charset=utf-8" if mimetype in (PLAIN, "application/json") else mimetype
+    return {
+        "content-type": shown,
+        "content-disposition": disposition(filename, attachment=download or mimetype not in INLINE),
+        "x-file-name": quote(filename, safe=" !#$&'()+,;=@[]^`{}~"),
+        **CONTENT_HEADERS,
+    }
+
+
+async def body_pieces(request: Request) -> AsyncIterator[bytes]:
+    """The body, piece by piece. A client that goes away ends it with `ClientDisconnect`."""
+    async for piece in request.stream():
+        if piece:
+            yield piece

@@ -1,0 +1,212 @@
+"""Taking a file in over HTTP: raw, Base64 or multipart, straight from the socket into a draft.
+
+Knows: bodies and uploads. Must not know: which endpoint asked, records, storages.
+
+Nothing is buffered but one piece; the size is judged while it streams and once more at the end, on the real count.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from typing import Any
+
+import python_multipart
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+from starlette.requests import Request
+
+from ..engine.files import Target, Upload, clean_name
+from ..gate.errors import BadRequest, Reason, TooLarge, Unsupported
+from ..gate.model import Decision
+from .http import Denied, body_pieces
+
+_MAX_PARTS = 100  # security promise 41
+_MAX_PART_HEADERS = 16_384
+Begin = Callable[[Target], Upload]
+
+
+class Intake:
+    """Streams one file of a request into an upload that `begin` makes as soon as name and type are known.
+
+    `decision` bounds the real size. Use as a context manager: what was not published when it ends is discarded.
+    """
+
+    def __init__(self, request: Request, decision: Decision, begin: Begin, *, base64decode: bool) -> None:
+        self._request = request
+        self._decision = decision
+        self._begin = begin
+        self._decode = _Base64Stream() if base64decode else None
+        self.upload: Upload | None = None
+
+    def __enter__(self) -> Intake:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.upload is not None:
+            self.upload.__exit__()
+
+    async def receive(self, filename: str | None, mimetype: str | None) -> Upload:
+        """Read the whole body. Raises `BadRequest`, `Denied` for a size the policy forbids, and what a storage raises."""
+        kind, options = parse_options_header(self._request.headers.get("content-type"))
+        if kind == b"multipart/form-data":
+            await self._receive_multipart(options.get(b"boundary"), filename, mimetype)
+        elif kind == b"application/x-www-form-urlencoded":
+            raise Unsupported(public="Send the file itself: storing from a URL is not supported by this server.")
+        else:
+            declared = mimetype or kind.decode("latin-1") or None
+            self.upload = self._begin(Target(filename=clean_name(filename), mimetype=declared))
+            async for piece in body_pieces(self._request):
+                self._write(piece)
+        if self.upload is None:
+            raise BadRequest("no file part", public="The body holds no file.")
+        if self._decode is not None:
+            self._put(self._decode.end())
+        reason = self._decision.admits_size(self.upload.size)
+        if reason is not None:
+            raise self._too(reason)
+        return self.upload
+
+    def _write(self, piece: bytes) -> None:
+        self._put(piece if self._decode is None else self._decode.feed(piece))
+
+    def _put(self, piece: bytes) -> None:
+        if self.upload is None or not piece:
+            return
+        self.upload.write(piece)
+        if self._decision.admits_size(self.upload.size) is Reason.TOO_BIG:
+            raise self._too(Reason.TOO_BIG)
+
+    def _too(self, reason: Reason) -> Denied:
+        return Denied(Decision(allowed=False, reason=reason, vary=self._decision.vary))
+
+    # -- multipart
+
+    async def _receive_multipart(self, boundary: bytes | None, filename: str | None, mimetype: str | None) -> None:
+        if not boundary or len(boundary) > 70:
+            raise BadRequest("no boundary", public="The multipart body names no boundary.")
+        parts = _Parts(self, filename, mimetype)
+        parser = python_multipart.MultipartParser(boundary, parts.callbacks())
+        try:
+            async for piece in body_pieces(self._request):
+                parser.write(piece)
+            parser.finalize()
+        except FormParserError as error:
+            raise BadRequest(f"malformed multipart body: {error}", public="The multipart body is malformed.") from None
+        if not parts.complete:
+            raise BadRequest("multipart body ends early", public="The multipart body ends too early.")
+
+    def begin_part(self, target: Target) -> None:
+        """A file part began. Only the first one is taken."""
+        self.upload = self._begin(target)
+
+    def part_data(self, data: bytes) -> None:
+        """Bytes of the file part."""
+        self._write(data)
+
+
+class _Parts:
+    """Follows the parser's events: which part is the file, and its name."""
+
+    def __init__(self, intake: Intake, filename: str | None, mimetype: str | None) -> None:
+        self._intake = intake
+        self._filename = filename
+        self._mimetype = mimetype
+        self._count = 0
+        self._header_bytes = 0
+        self._name = b""
+        self._value = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._in_file = False
+        self._taken = False
+        self.complete = False
+
+    def callbacks(self) -> Any:
+        return {
+            "on_part_begin": self._part_begin,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_finished,
+            "on_part_data": self._part_data,
+            "on_part_end": self._part_end,
+            "on_end": self._end,
+        }
+
+    def _part_begin(self) -> None:
+        self._count += 1
+        if self._count > _MAX_PARTS:
+            raise TooLarge("too many parts", public=f"A form has at most {_MAX_PARTS} parts.")
+        self._headers, self._name, self._value, self._header_bytes = {}, b"", b"", 0
+
+    def _spend(self, length: int) -> None:
+        self._header_bytes += length
+        if self._header_bytes > _MAX_PART_HEADERS:
+            raise TooLarge("too long part headers", public="The headers of a form part are too long.")
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._spend(end - start)
+        self._name += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._spend(end - start)
+        self._value += data[start:end]
+
+    def _header_end(self) -> None:
+        self._headers[self._name.lower()] = self._value
+        self._name, self._value = b"", b""
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        is_file = b"filename" in options or options.get(b"name") == b"fileUpload"
+        self._in_file = is_file and not self._taken
+        if self._in_file:
+            self._taken = True
+            shown = options.get(b"filename", b"").decode("utf-8", "replace")
+            kind, _ = parse_options_header(self._headers.get(b"content-type"))
+            mimetype = self._mimetype or kind.decode("latin-1") or None
+            self._intake.begin_part(Target(filename=clean_name(self._filename or shown), mimetype=mimetype))
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._in_file:
+            self._intake.part_data(data[start:end])
+
+    def _part_end(self) -> None:
+        self._in_file = False
+
+    def _end(self) -> None:
+        self.complete = True
+
+
+class _Base64Stream:
+    """Decodes Base64 (either alphabet, with or without line breaks) piece by piece."""
+
+    _SPACE = re.compile(rb"[\r\n\t ]+")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._ended = False
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes that are complete so far. Raises `BadRequest` for anything that is not Base64."""
+        text = self._rest + self._SPACE.sub(b"", data).translate(bytes.maketrans(b"-_", b"+/"))
+        whole = len(text) - len(text) % 4
+        self._rest = text[whole:]
+        return self._decoded(text[:whole])
+
+    def end(self) -> bytes:
+        """The last bytes; missing padding is made up for."""
+        return self._decoded(self._rest + b"=" * (-len(self._rest) % 4))
+
+    def _decoded(self, text: bytes) -> bytes:
+        if not text:
+            return b""
+        if self._ended:
+            raise BadRequest("Base64 goes on after its padding", public="The body is not Base64.")
+        self._ended = text.endswith(b"=")
+        try:
+            return base64.b64decode(text, validate=True)
+        except binascii.Error:
+            raise BadRequest("not Base64", public="The body is not Base64.") from None
