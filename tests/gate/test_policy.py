@@ -450,16 +450,16 @@ def test_grants_without_names() -> None:
 
 @given(expires_in=st.integers(1, 10**7), now=st.floats(0, 4e9), round_to=st.integers(1, 86_400))
 def test_lasting_covers_the_time_and_rounds_up(expires_in: int, now: float, round_to: int) -> None:
-    """The policy is good for what was asked, less than a second short at most, and a multiple of the rounding."""
+    """The policy is good for what was asked or a little longer, and ends on a multiple of the rounding."""
     policy = Policy.lasting(expires_in, now=now, round_to=round_to)
     assert policy.expiry % round_to == 0
-    assert now + expires_in - 1 < policy.expiry < now + expires_in + round_to
+    assert now + expires_in <= policy.expiry < now + expires_in + 1 + round_to
 
 
 def test_lasting_is_stable_within_its_rounding() -> None:
     """Two page views in the same five minutes name the same URL, which is what browsers cache by."""
-    first = Policy.lasting(3600, now=1_700_000_100, round_to=300)
-    assert first == Policy.lasting(3600, now=1_700_000_390, round_to=300)
+    first = Policy.lasting(3600, now=1_700_000_101, round_to=300)
+    assert first == Policy.lasting(3600, now=1_700_000_400, round_to=300)
     assert first != Policy.lasting(3600, now=1_700_000_401, round_to=300)
 
 
@@ -497,8 +497,6 @@ def test_lasting_keeps_limits() -> None:
 )
 def test_lasting_refuses_what_the_verifier_would(arguments: dict[str, Any]) -> None:
     """A mistake is found where it is made, not by the client who gets a URL that does not work."""
-    if arguments.get("container") == "\x01" * 512:  # 3,100 bytes of escapes: too long by itself
-        assert len(Policy(expiry=5, container="\x01" * 512).encode()) > MAX_ENCODED
     with pytest.raises(ConfigurationError):
         Policy.lasting(**arguments, now=0)
 

@@ -67,18 +67,20 @@ def main() -> None:
     os.dup2(null, 1)
     try:
         hello, _ = sandbox_wire.receive(connection)
-        try:
-            shop, problems = _prepare(hello)
-        except SecureDeliveryError as error:
-            _say(connection, {"failed": str(error)})
-            return
-        names = sorted(shop.transformations)
-        os.dup2(null, 2)  # complaints about the start were for the operator; what decoders print is not
-        os.close(null)
-        _say(connection, {"layers": shop.layers, "names": names, "problems": problems})
-        _serve(connection, shop)
     except (EOFError, OSError):
         return
+    try:
+        shop, problems = _prepare(hello)
+    except SecureDeliveryError as error:
+        _say(connection, {"failed": str(error)})
+        return
+    os.dup2(null, 2)  # complaints about the start were for the operator; what decoders print is for nobody
+    os.close(null)
+    try:
+        _say(connection, {"layers": shop.layers, "problems": problems})
+        _serve(connection, shop)
+    except (EOFError, OSError):
+        return  # the server is gone
 
 
 def _say(connection: socket.socket, message: object) -> None:
@@ -91,6 +93,7 @@ def _prepare(hello: Mapping[str, Any]) -> tuple[_Shop, list[str]]:
     sys.path[:0] = hello["path"]
     extra = {name: importlib.import_module(name) for name in hello["extra"]}
     registry = manager.load(settings=hello["settings"], blocked=hello["blocked"], rank=hello["rank"], extra=extra)
+    problems += [f"{report.name}: {report.problem}" for report in registry.reports if report.problem and report.name in extra]
     transformations = dict(registry.transformations)
     for name, transformation in transformations.items():
         if isinstance(transformation, Warm):

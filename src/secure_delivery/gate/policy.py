@@ -17,6 +17,7 @@ import base64
 import binascii
 import hmac
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -367,7 +368,7 @@ class Policy:
         """
         if expires_in <= 0 or round_to < 1:
             raise ConfigurationError("expires_in and round_to are positive numbers of seconds")
-        expiry = -(-int(now + expires_in) // round_to) * round_to
+        expiry = -(-math.ceil(now + expires_in) // round_to) * round_to
         try:
             calls = None if call is None else _calls([call] if isinstance(call, str) else list(call))
             policy = cls(expiry=_expiry(expiry), call=calls, **limits)

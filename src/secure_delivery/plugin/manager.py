@@ -122,10 +122,6 @@ class Registry:
         return self._versions[kind, name]
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this module
-    """Why one plugin is not available. The message is ours and complete; other exceptions are shown with their class."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
     """A plugin before anything of it was imported: its report so far, and how to get it."""
@@ -231,7 +227,8 @@ def _ask(candidate: _Candidate, settings: Settings) -> _Loaded:
 
 
 def _problem(error: BaseException) -> str:
-    text = str(error) if isinstance(error, _Refused) else f"{type(error).__name__}: {error}"
+    # Our own sentences are complete; anything else is told apart by its class.
+    text = str(error) if isinstance(error, ConfigurationError) else f"{type(error).__name__}: {error}"
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST_PROBLEM else text[: _LONGEST_PROBLEM - 3] + "..."
 
@@ -239,19 +236,19 @@ def _problem(error: BaseException) -> str:
 def _registered(name: str, plugin: object) -> pluggy.PluginManager:
     """A manager that holds this one plugin. Raises for implementations that no specification of this release fits."""
     if plugin is None:
-        raise _Refused("the entry point leads to None")
+        raise ConfigurationError("the entry point leads to None")
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(plugin, name)
     manager.check_pending()
     implementations = [one for caller in manager.get_hookcallers(plugin) or () for one in caller.get_hookimpls()]
     if not implementations:
-        raise _Refused("it has no function marked with hookimpl")
+        raise ConfigurationError("it has no function marked with hookimpl")
     for one in implementations:
         if one.wrapper or one.hookwrapper:
-            raise _Refused(f"{one.function.__name__} is a hook wrapper; there is nothing to wrap")
+            raise ConfigurationError(f"{one.function.__name__} is a hook wrapper; there is nothing to wrap")
         if _asynchronous(one.function):
-            raise _Refused(f"{one.function.__name__} is asynchronous; hooks are plain functions")
+            raise ConfigurationError(f"{one.function.__name__} is asynchronous; hooks are plain functions")
     return manager
 
 
@@ -264,14 +261,16 @@ def _offered(kind: str, answers: Sequence[object]) -> Mapping[str, Any]:
     result: dict[str, Any] = {}
     for answer in answers:
         if not isinstance(answer, Mapping):
-            raise _Refused(f"register_{kind} returned {type(answer).__name__}; a mapping of names to things is wanted")
+            raise ConfigurationError(
+                f"register_{kind} returned {type(answer).__name__}; a mapping of names to things is wanted"
+            )
         for name, thing in answer.items():
             if not isinstance(name, str) or not _NAME.fullmatch(name):
-                raise _Refused(
+                raise ConfigurationError(
                     f"{name!r} cannot be a name among {kind}: lower-case letters, digits and underscores, at most 64"
                 )
             if name in result:
-                raise _Refused(f"it offers {name!r} twice among {kind}")
+                raise ConfigurationError(f"it offers {name!r} twice among {kind}")
             _check(kind, name, thing)
             result[name] = thing
     return result
@@ -282,20 +281,20 @@ def _check(kind: str, name: str, thing: object) -> None:
     protocol, methods, attributes = _KINDS[kind]
     wanted = protocol.__name__
     if inspect.isclass(thing):
-        raise _Refused(f"{name!r} among {kind} is a class; an instance of a {wanted} is wanted")
+        raise ConfigurationError(f"{name!r} among {kind} is a class; an instance of a {wanted} is wanted")
     if not isinstance(thing, protocol):
-        raise _Refused(f"{name!r} among {kind} is not a {wanted}: {type(thing).__name__} lacks a part of it")
+        raise ConfigurationError(f"{name!r} among {kind} is not a {wanted}: {type(thing).__name__} lacks a part of it")
     for method in methods:
         function = getattr(thing, method, None)
         if function is not None and not callable(function):
-            raise _Refused(f"{method} of {name!r} among {kind} cannot be called")
+            raise ConfigurationError(f"{method} of {name!r} among {kind} cannot be called")
         if _asynchronous(function):
-            raise _Refused(f"{method} of {name!r} among {kind} is asynchronous; plugins are synchronous")
+            raise ConfigurationError(f"{method} of {name!r} among {kind} is asynchronous; plugins are synchronous")
     for attribute, fits in attributes.items():
         if not fits(getattr(thing, attribute)):
-            raise _Refused(f"{attribute} of {name!r} among {kind} is not of the type that {wanted} declares")
+            raise ConfigurationError(f"{attribute} of {name!r} among {kind} is not of the type that {wanted} declares")
     if isinstance(thing, Extractor) and kind == "extractors" and thing.section != name:
-        raise _Refused(f"the extractor {name!r} fills the section {thing.section!r}; both must be the same")
+        raise ConfigurationError(f"the extractor {name!r} fills the section {thing.section!r}; both must be the same")
 
 
 # ------------------------------------------------------------------------------------------------------------- merging

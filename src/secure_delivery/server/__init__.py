@@ -73,7 +73,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             *every_method("/api/file/{handle}/metadata", (["GET"], files.metadata)),
             *every_method("/api/file/{handle}", (["GET", "POST", "PUT", "DELETE"], files.file)),
             *every_method("/{handle}/metadata", (["GET"], files.metadata)),
-            Route("/{rest:path}", delivery, methods=_EVERY_METHOD),
+            Route("/{rest:path}", delivery.answer, methods=_EVERY_METHOD),
         ],
         exception_handlers={
             Denied: on_denied,

@@ -47,7 +47,8 @@ class Delivery:
         self._context = context
         self._parsed: dict[tuple[str, str], tuple[object, TaskURL, Plan | None]] = {}
 
-    async def __call__(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
+        """`GET` or `HEAD` of a delivery or transformation URL."""
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(request.method)
         url, plan = await self._understand(request)
