@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import errno
-import io
 import json
 import logging
 import os
 import platform
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -259,37 +259,31 @@ def test_a_job_that_cannot_be_described_is_the_callers_mistake(run: Runner) -> N
 # -------------------------------------------------------------------------------------------- what a decoder may not do
 
 
-def rights() -> list[str]:
-    """The names in the plugin's table, read and not run: this process does not import it."""
+def names(table: str) -> list[str]:
+    """The names in a table of the hostile plugin, read and not run: this process does not import it."""
     tree = ast.parse((Path(__file__).parent / "hostile" / "sandbox_hostile.py").read_text())
-    return [_keys(tree, name) for name in ("RIGHTS", "CALLS")]  # type: ignore[return-value]
-
-
-def _keys(tree: ast.Module, name: str) -> list[str]:
     for node in tree.body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == table:
             assert isinstance(node.value, ast.Dict)
             return [ast.literal_eval(key) for key in node.value.keys if key is not None]
-    raise AssertionError(name)
-
-
-RIGHTS, CALLS = rights()
+    raise AssertionError(table)
 
 
 @linux
-@pytest.mark.parametrize("right", RIGHTS)
+@pytest.mark.parametrize("right", names("RIGHTS"))
 def test_a_decoder_has_no_right_to(right: str, run: Runner, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     refused = run(("attempt", {"right": right, "path": str(secret)})).json()
-    assert refused in (errno.EPERM, errno.EACCES, errno.EBADF if right == "change the source" else errno.EPERM)
+    # The source can be reached, but its descriptor is one for reading.
+    assert refused in ((errno.EBADF,) if right == "change the source" else (errno.EPERM, errno.EACCES))
     assert secret.read_bytes() == b"secret"
     assert list(tmp_path.iterdir()) == [secret]
 
 
 @linux
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86_64")
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", names("CALLS"))
 def test_the_kernel_refuses_a_decoder_the_system_call(call: str, run: Runner) -> None:
     assert run(("attempt", {"call": call})).json() == errno.EPERM
 
@@ -305,7 +299,7 @@ def test_a_decoder_that_uses_the_numbers_of_another_architecture_is_killed(gate:
 @linux
 def test_a_decoder_sees_no_environment_and_only_its_own_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECURE_DELIVERY_SECRET", "marker-of-a-secret")
-    with open(tmp_path / "open", "wb") as held, Sandbox(1, plugins=HOSTILE, limits=LIMITS) as pool:
+    with (tmp_path / "open").open("wb") as held, Sandbox(1, plugins=HOSTILE, limits=LIMITS) as pool:
         os.set_inheritable(held.fileno(), True)
         seen = Runner(pool)("look").json()
         environ = Path(f"/proc/{workers(pool)[0]}/environ").read_bytes()
@@ -478,13 +472,7 @@ def test_those_who_wait_are_served_in_the_order_of_asking() -> None:
 # -------------------------------------------------------------------------------------------------------------- starting
 
 
-def test_a_floor_that_this_machine_does_not_reach_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = Sandbox(1, plugins=PluginChoice(), limits=LIMITS)
-    with pytest.raises(ConfigurationError, match=r"sandbox_floor.*landlock"):
-        pool._judge({"layers": ["rlimits", "seccomp"]})
-
-
-@pytest.mark.skipif(not confine.LINUX or os.geteuid() != 0, reason="takes a filter that only root may leave unprivileged")
+@linux
 def test_layers_that_the_container_takes_away_are_found_out_and_named() -> None:
     script = """
 import ctypes, errno, struct
@@ -559,8 +547,6 @@ def test_settings_of_plugins_are_not_in_the_repr() -> None:
 
 
 def test_a_frame_that_is_too_long_is_refused_on_both_sides() -> None:
-    import socket
-
     with pytest.raises(ValueError, match="too long"):
         sandbox_wire.encode("x" * sandbox_wire.LIMIT)
     one, two = socket.socketpair()
@@ -571,8 +557,6 @@ def test_a_frame_that_is_too_long_is_refused_on_both_sides() -> None:
 
 
 def test_a_frame_that_never_ends_is_given_up_at_the_deadline_and_one_cut_short_is_an_end() -> None:
-    import socket
-
     one, two = socket.socketpair()
     with two:
         with one:
@@ -585,10 +569,8 @@ def test_a_frame_that_never_ends_is_given_up_at_the_deadline_and_one_cut_short_i
 
 
 def test_descriptors_of_a_frame_that_is_refused_are_closed() -> None:
-    import socket
-
     one, two = socket.socketpair()
-    with one, two, io.BytesIO():
+    with one, two:
         reading, writing = os.pipe()
         sandbox_wire.send(one, b"no JSON", [writing])
         os.close(writing)

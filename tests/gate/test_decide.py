@@ -7,6 +7,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -489,6 +490,7 @@ _applications = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(app=_applications, asked=_any_facts, now=st.floats(0, 1e12))
 def test_whatever_is_asked_is_answered(app: Application, asked: RequestFacts, now: float) -> None:
     """Nothing a client sends makes the judgement raise; no made-up credential is accepted; `explain` says the same."""
@@ -521,11 +523,9 @@ _asked = st.builds(
 
 
 @given(policy=_legal, asked=_asked, data=st.data())
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 def test_a_restriction_never_widens(policy: Policy, asked: RequestFacts, data: st.DataObject) -> None:
     """What a policy allows, the same policy with one restriction less allows as well; `call` loses `exif` with its names."""
-    from dataclasses import replace
-
     def allowed(one: Policy) -> bool:
         return decide(application(), replace(asked, signed=signed(one)), now=NOW).allowed
 
@@ -536,11 +536,9 @@ def test_a_restriction_never_widens(policy: Policy, asked: RequestFacts, data: s
 
 
 @given(policy=_legal, asked=_asked, data=st.data())
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=200)
 def test_one_changed_character_is_refused(policy: Policy, asked: RequestFacts, data: st.DataObject) -> None:
     """Security promise 5, at the level of requests, in an open application too."""
-    from dataclasses import replace
-
     shown = signed(policy)
     at = data.draw(st.integers(0, len(shown.encoded) - 1))
     other = data.draw(st.characters().filter(lambda each: each != shown.encoded[at]))
@@ -566,7 +564,7 @@ def _quickly(work: Callable[[], Any], bound_ms: float = 50) -> Any:
 @example(raw=b'{"expiry":1900000000,"path":"' + b"(" * 2500 + b'"}')
 @example(raw=b'{"expiry":1900000000,"minSize":1e' + b"9" * 2500 + b"}")
 @example(raw=b'"' + b"\\u0000" * 500)
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 def test_signed_rubbish_is_refused_quickly(raw: bytes) -> None:
     """Security promise 11: whoever signs rubbish with the right secret gets a refusal within 50 ms, never a fault."""
     encoded = base64.urlsafe_b64encode(raw).decode()
@@ -591,11 +589,9 @@ _near = st.fixed_dictionaries(
 
 
 @given(members=_near, asked=_asked, search=st.sampled_from(["full", "search"]), unknown=st.sampled_from(["refuse", "ignore"]))
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 def test_signed_near_misses_are_answered_quickly(members: Any, asked: RequestFacts, search: Any, unknown: Any) -> None:
     """Almost-policies with odd values and odd patterns are decided like any other, in both ways of matching."""
-    from dataclasses import replace
-
     shown = signed(json.dumps(members))
     app = application(regex=search, unknown_keys=unknown)
     decision = _quickly(lambda: decide(app, replace(asked, signed=shown, path="a" * 2048), now=NOW))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secure_delivery.gate.errors import ConfigurationError, Reason
@@ -109,6 +109,7 @@ def test_the_refusal_of_a_weak_secret_names_it_without_its_value() -> None:
         SecretRing(secrets=(secret("hunter2hunter2"),))
 
 
+@settings(deadline=None)
 @given(value=st.binary(max_size=400))
 def test_strength_is_a_number_for_any_bytes(value: bytes) -> None:
     """An upper bound: never more than eight bits a byte."""
@@ -299,6 +300,7 @@ def test_an_answer_is_not_kept_past_the_policy(expiry: int | None, now: float, a
     assert Decision(allowed=True, reason=Reason.OK, expiry=expiry).max_age(3600, now) == age
 
 
+@settings(deadline=None)
 @given(expiry=st.integers(NOW, NOW + 10_000), now=st.floats(NOW, NOW + 10_000))
 def test_no_age_outlives_a_policy(expiry: int, now: float) -> None:
     """Whatever the fraction of a second: now plus the age is never after the expiry."""

@@ -17,6 +17,8 @@ from secure_delivery.plugin.testing import BytesMedia, StorageContract, Transfor
 class Eager(LocalDraft):
     """Publishes with the first byte."""
 
+    __slots__ = ()
+
     def write(self, data: bytes) -> None:
         self._target.parent.mkdir(parents=True, exist_ok=True)
         with self._target.open("ab") as file:
@@ -25,9 +27,14 @@ class Eager(LocalDraft):
 
 
 class EagerStorage(LocalStorage):
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.drafts: list[LocalDraft] = []
+
     def create(self, key: str, *, mimetype: str) -> LocalDraft:
         draft = super().create(key, mimetype=mimetype)
         draft.__class__ = Eager
+        self.drafts.append(draft)
         return draft
 
 
@@ -67,12 +74,16 @@ class StrictStorage(LocalStorage):
     ],
 )
 def test_a_broken_storage_fails_the_suite(broken: type[LocalStorage], caught_by: str, tmp_path: Path) -> None:
+    storage = broken(tmp_path)
+
     class Suite(StorageContract):
         def make_storage(self, tmp_path: Path) -> LocalStorage:
-            return broken(tmp_path)
+            return storage
 
     with pytest.raises(AssertionError, match="does not hold"):
         getattr(Suite(), caught_by)(tmp_path)
+    for draft in getattr(storage, "drafts", ()):
+        draft.discard()
 
 
 def test_a_storage_that_minds_removing_twice_fails_the_suite(tmp_path: Path) -> None:
@@ -125,7 +136,7 @@ class Typeless(Upper):
 
 class Once(Upper):
     def apply(self, media: Any, options: Mapping[str, Any], limits: Any) -> Any:
-        stream = super().apply(media, options, limits).open()
+        stream: BinaryIO = super().apply(media, options, limits).open()
 
         class Result:
             mimetype, filename, size = media.mimetype, media.filename, None

@@ -24,6 +24,10 @@ Uploads = Annotated[
 Deliveries = Annotated[
     list[str] | None, typer.Option("--delivery-domain", help="A pattern of the delivery whitelist; repeat it. '' clears it.")
 ]
+UploadMissing = Annotated[str | None, typer.Option(help="allow or deny uploads that show no Origin (deny).")]
+DeliveryMissing = Annotated[
+    str | None, typer.Option(help="allow or deny delivery to requests that show neither Origin nor Referer (allow).")
+]
 Regex = Annotated[str | None, typer.Option(help="full: patterns span the whole value; search: they are searched for.")]
 UnknownKeys = Annotated[str | None, typer.Option(help="refuse or ignore policies with keys nobody knows.")]
 StandardBase64 = Annotated[bool | None, typer.Option(help="Accept policies in the standard Base64 alphabet too.")]
@@ -33,11 +37,14 @@ MaxBytes = Annotated[int | None, typer.Option(help="Bytes of the largest file.")
 MaxPixels = Annotated[int | None, typer.Option(help="Pixels of the largest picture.")]
 
 
-def _whitelist(patterns: list[str] | None) -> Any:
+def _whitelist(patterns: list[str] | None, missing: str | None, before: Whitelist | None = None) -> Any:
     """The whitelist that options describe; absent options change nothing, one empty pattern clears the list."""
-    if patterns is None:
+    if missing not in (None, "allow", "deny"):
+        raise ConfigurationError("a request that does not say where it comes from is: allow or deny")
+    if patterns is None and missing is None:
         return None
-    return Whitelist([]) if patterns == [""] else Whitelist(patterns)
+    kept = (before.patterns if before else ()) if patterns is None else () if patterns == [""] else patterns
+    return Whitelist(kept, missing=missing or (before.missing if before else None))  # type: ignore[arg-type]
 
 
 def _changes(limits: Limits, max_bytes: int | None, max_pixels: int | None, **given: Any) -> dict[str, Any]:
@@ -72,6 +79,8 @@ def create(
     secured: Secured = None,
     upload_domain: Uploads = None,
     delivery_domain: Deliveries = None,
+    upload_missing: UploadMissing = None,
+    delivery_missing: DeliveryMissing = None,
     api_key: Annotated[str | None, typer.Option(help="Use this key instead of a new one, when moving from elsewhere.")] = None,
     secret_file: Annotated[typer.FileText | None, typer.Option(help="Read the secret from a file, likewise.")] = None,
     config: Config = None,
@@ -84,8 +93,8 @@ def create(
         None,
         None,
         require_policy=secured,
-        upload_whitelist=_whitelist(upload_domain),
-        delivery_whitelist=_whitelist(delivery_domain),
+        upload_whitelist=_whitelist(upload_domain, upload_missing),
+        delivery_whitelist=_whitelist(delivery_domain, delivery_missing),
     )
     with engine_for(config) as engine:
         application, secret = engine.records.create_application(name, api_key=api_key, secret=given, **switches)
@@ -120,6 +129,8 @@ def set_(
     secured: Secured = None,
     upload_domain: Uploads = None,
     delivery_domain: Deliveries = None,
+    upload_missing: UploadMissing = None,
+    delivery_missing: DeliveryMissing = None,
     regex: Regex = None,
     unknown_keys: UnknownKeys = None,
     standard_base64: StandardBase64 = None,
@@ -140,8 +151,8 @@ def set_(
             max_pixels,
             name=name,
             require_policy=secured,
-            upload_whitelist=_whitelist(upload_domain),
-            delivery_whitelist=_whitelist(delivery_domain),
+            upload_whitelist=_whitelist(upload_domain, upload_missing, before.upload_whitelist),
+            delivery_whitelist=_whitelist(delivery_domain, delivery_missing, before.delivery_whitelist),
             regex=regex,
             unknown_keys=unknown_keys,
             standard_base64=standard_base64,

@@ -20,6 +20,7 @@ from ..engine import Engine, build
 from ..engine.settings import Settings
 from ..gate.errors import ConfigurationError
 from ..gate.model import Application
+from ..gate.whitelist import Whitelist
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -90,6 +91,8 @@ def described(application: Application) -> Mapping[str, Any]:
         "require_policy": application.require_policy,
         "upload_whitelist": patterns(application.upload_whitelist),
         "delivery_whitelist": patterns(application.delivery_whitelist),
+        "upload_missing": (application.upload_whitelist or Whitelist([])).missing or "deny",
+        "delivery_missing": (application.delivery_whitelist or Whitelist([])).missing or "allow",
         "regex": application.regex,
         "unknown_keys": application.unknown_keys,
         "standard_base64": application.standard_base64,

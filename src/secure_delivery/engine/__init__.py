@@ -6,6 +6,7 @@ framework.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from ..gate.errors import ConfigurationError
 from ..plugin.manager import Registry, load
-from ..plugin.protocols import WorkLimits
+from ..plugin.protocols import Swept, WorkLimits
 from .database import Database
 from .files import Files
 from .records import Records
@@ -23,6 +24,11 @@ from .settings import Settings
 from .vault import Vault
 
 __all__ = ["Engine", "build", "open_vault"]
+
+logger = logging.getLogger("secure_delivery.engine")
+
+_ABANDONED = 24 * 3600.0  # seconds after which a draft that nobody holds is nobody's
+_DECODING = ("transformations", "previewers", "extractors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +45,14 @@ class Engine:
     clock: Callable[[], float]
 
     def start(self) -> None:
-        """Start the decoder processes. Raises `ConfigurationError` when they cannot be confined as the settings ask."""
-        self.sandbox.start()
+        """Start the decoder processes, and sweep up what a crash left. Safe to call again.
+
+        Raises `ConfigurationError` when decoders cannot be confined as the settings ask.
+        """
+        for name, storage in self.registry.storages.items():
+            if isinstance(storage, Swept) and (swept := storage.sweep(_ABANDONED)):
+                logger.warning("storage %s: removed %d drafts that a crash left behind", name, swept)
+        self.renditions.start_decoders()
 
     def close(self) -> None:
         """Stop the decoders and close the database."""
@@ -68,8 +80,15 @@ def _registry(settings: Settings, data: Path) -> tuple[Registry, PluginChoice]:
     """The plugins of these settings. The built-in storage keeps its files in the data folder unless told otherwise."""
     tables = {name: dict(table) for name, table in settings.plugins.items()}
     tables.setdefault("builtin", {}).setdefault("root", str(data / "files"))
-    choice = PluginChoice(settings=tables, blocked=settings.plugins_blocked, rank=settings.plugins_rank)
-    return load(settings=tables, blocked=choice.blocked, rank=choice.rank), choice
+    registry = load(settings=tables, blocked=settings.plugins_blocked, rank=settings.plugins_rank)
+    # Decoder processes load the plugins that decode and no others, so that no storage's credentials reach them.
+    decoding = {report.name for report in registry.reports if any(report.offers.get(kind) for kind in _DECODING)}
+    choice = PluginChoice(
+        settings={name: table for name, table in tables.items() if name in decoding},
+        blocked=tuple(report.name for report in registry.reports if report.name not in decoding),
+        rank=settings.plugins_rank,
+    )
+    return registry, choice
 
 
 def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engine:

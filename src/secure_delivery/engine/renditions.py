@@ -58,7 +58,17 @@ class Renditions:
         self._clock = clock
         self._running: dict[str, Future[Rendition]] = {}
         self._lock = threading.Lock()
+        self._starting = threading.Lock()
         self._known: dict[str, tuple[object, Rendition]] = {}
+
+    def start_decoders(self) -> None:
+        """Start the decoder processes if they do not run: at start-up, or with the first result of a mounted app.
+
+        Raises `ConfigurationError` when they cannot be confined as the settings ask.
+        """
+        with self._starting:
+            if not self._sandbox.running:
+                self._sandbox.start()
 
     @staticmethod
     def key(link: FileLink, plan: Plan) -> str:
@@ -123,9 +133,8 @@ class Renditions:
     def _alone(self, key: str) -> Iterator[None]:
         """Hold the lock file of one result. The lock goes with the process, so a crash leaves nobody waiting."""
         path = self._folder / f"{key[:16]}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _lock(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             path.unlink(missing_ok=True)
@@ -135,6 +144,7 @@ class Renditions:
         limits = application.limits
         if link.size > limits.max_bytes:
             raise TooLarge(f"source of {link.size} bytes, limit {limits.max_bytes}")
+        self.start_decoders()
         steps = tuple((step.name, dict(step.options)) for step in plan.steps)
         with self._source(link) as source, tempfile.TemporaryFile(dir=self._folder) as output:
             chain = Chain(
@@ -197,3 +207,16 @@ class Renditions:
         if kept is not rendition:
             self._files.discard([blob])
         return kept
+
+
+def _lock(path: Path) -> int:
+    """The descriptor of a locked file that is still the one under its name: who held it before has unlinked it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)

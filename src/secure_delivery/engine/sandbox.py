@@ -46,7 +46,7 @@ logger = logging.getLogger("secure_delivery.engine")
 
 FLOOR = frozenset({"rlimits", "seccomp", "landlock"})  # security promise 47
 
-_GRACE = 1.0  # seconds beyond the wall limit after which a worker that did not end its child is ended itself
+_GRACE = 0.75  # seconds beyond the wall limit after which a worker that did not end its child is ended itself
 
 _FAULTS: dict[str, type[SecureDeliveryError]] = {
     fault.code: fault
@@ -227,8 +227,10 @@ class Sandbox:
         place = self._take()
         try:
             for _ in range(2):  # a worker that was killed while idle is replaced, once
-                if not place.alive:
+                if self.running and not place.alive:
                     self._judge(_revived(place))
+                if not self.running:  # asked when the worker is there: `close` interrupts the worker that it finds
+                    raise Busy("the sandbox was closed")
                 deadline = time.monotonic() + self._limits.seconds + _GRACE
                 answer = place.ask(job, files, deadline)
                 if answer is not None:

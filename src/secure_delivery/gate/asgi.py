@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from .body import PEEK, Peek, SizeMeter
+from .body import Peek, SizeMeter
 from .errors import Reason, SecureDeliveryError
 from .guard import Admission, Guard, Head, Reply, WantsBody, fault_reply
 from .outgoing import TOUCHED, additions, amend
+from .policy import SignedPolicy
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("secure_delivery.gate")
 _DECISION = "secure_delivery.decision"
+_PATH_SAFE = "/!$&'()*+,;=:@~"  # what RFC 3986, section 3.3, lets a path hold as it is
 _TOUCHED = frozenset(name.encode() for name in TOUCHED)
 _HEAD_FIELDS = {
     b"origin": 3,
@@ -38,12 +41,18 @@ class SecureDelivery:
 
     Paths no rule matches go to the app untouched, as does `lifespan`. Http requests and websocket handshakes (judged as the
     `GET` they are) on guarded paths reach the app only when allowed, with the verdict in `scope["secure_delivery.decision"]`.
-    Scope types nobody knows are refused. Rules see the path below `root_path`.
+    Scope types nobody knows are refused.
+
+    Rules see the path below `root_path`: the server's, or the one that the app is going to put in its place. FastAPI's
+    own is found; an app that has one and does not show it (Django's `FORCE_SCRIPT_NAME`) needs it given here, or the app
+    would route what no rule saw.
     """
 
-    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+    def __init__(self, app: ASGIApp, guard: Guard, *, root_path: str | None = None) -> None:
+        own = getattr(app, "root_path", "") if root_path is None else root_path
         self.app = app
         self.guard = guard
+        self._root = own if isinstance(own, str) else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -53,12 +62,12 @@ class SecureDelivery:
             raise RuntimeError(f"a scope of type {kind!r} cannot be judged and is refused")
         verdict: Admission | Reply | WantsBody | None
         try:
-            head = _head(scope)
+            root = _root(scope, self._root)
+            head = _head(scope, root)
             verdict = self.guard.check(head)
             if isinstance(verdict, WantsBody):
-                peek = Peek(verdict.content_type)
-                receive = await _peek(receive, peek)
-                verdict = self.guard.check(head, peek.signed(), peeked=True)
+                receive, shown, fault = await _peek(receive, Peek(verdict.content_type))
+                verdict = self.guard.check(head, shown, peeked=True, fault=fault)
         except SecureDeliveryError as fault:
             verdict = fault_reply(fault)
         except Exception:
@@ -68,6 +77,9 @@ class SecureDelivery:
         if verdict is None:
             return await self.app(scope, receive, send)
         if isinstance(verdict, Admission):
+            if verdict.path != head.path:
+                scope = _hide_security(scope, root + verdict.path)
+            scope[_DECISION] = verdict.decision
             return await self._admit(verdict, head, scope, receive, send)
         if not isinstance(verdict, Reply):
             verdict = fault_reply(SecureDeliveryError())
@@ -76,9 +88,6 @@ class SecureDelivery:
         return await _send(verdict, send, head_only=scope["method"] == "HEAD")
 
     async def _admit(self, admission: Admission, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
-        if admission.path != head.path:
-            scope = _hide_security(scope, admission.path)
-        scope[_DECISION] = admission.decision
         if scope["type"] == "websocket":
             return await self.app(scope, receive, send)
         if admission.metered:
@@ -87,31 +96,25 @@ class SecureDelivery:
 
     async def _run_metered(self, admission: Admission, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app on a counted body; when a bound is broken it sees the client go away, and the refusal is ours."""
-        meter = SizeMeter(admission.decision, head.content_type)
-        refused: list[Reason | SecureDeliveryError] = []
+        meter: SizeMeter | None = SizeMeter(admission.decision, head.content_type)
+        refused: Reply | None = None
         started = False
         onward = _amending(send, admission, self.guard)
 
         async def counted() -> Message:
-            if refused:
+            nonlocal meter, refused
+            if refused is not None:
                 return {"type": "http.disconnect"}
             message = await receive()
-            if message["type"] == "http.request":
-                try:
-                    reason = meter.feed(message.get("body", b""))
-                    if reason is None and not message.get("more_body", False):
-                        reason = meter.end()
-                except SecureDeliveryError as fault:
-                    refused.append(fault)
-                    return {"type": "http.disconnect"}
-                if reason is not None:
-                    refused.append(reason)
-                    return {"type": "http.disconnect"}
-            return message
+            if meter is not None and message["type"] == "http.request":
+                broken = _count(meter, message)
+                if broken is not None:
+                    meter, refused = None, self.guard.overrun(broken, admission, head)
+            return message if refused is None else {"type": "http.disconnect"}
 
         async def guarded(message: Message) -> None:
             nonlocal started
-            if refused and not started:
+            if refused is not None and not started:
                 return  # the app's own words about a client that seemed to go away
             started = True
             await onward(message)
@@ -119,19 +122,32 @@ class SecureDelivery:
         try:
             await self.app(scope, counted, guarded)
         except Exception:
-            if not refused:
+            if refused is None or started:
                 raise
-        if refused and not started:
-            fault = refused[0]
-            reply = fault_reply(fault) if isinstance(fault, SecureDeliveryError) else self.guard.denial(fault)
-            await _send(reply, send, head_only=False)
+        if refused is not None and not started:
+            await _send(refused, send, head_only=False)
 
 
-def _head(scope: Scope) -> Head:
+def _count(meter: SizeMeter, message: Message) -> Reason | SecureDeliveryError | None:
+    """What the next piece of a body breaks, if anything."""
+    try:
+        broken = meter.feed(message.get("body", b""))
+        return meter.end() if broken is None and not message.get("more_body", False) else broken
+    except SecureDeliveryError as fault:
+        return fault
+
+
+def _root(scope: Scope, own: str) -> str:
+    """The beginning of the path that is not the wrapped app's, as Starlette's router reads it."""
     path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-        path = path[len(root) :] or "/"
+    root: str = own or scope.get("root_path", "")
+    return root if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/") else ""
+
+
+def _head(scope: Scope, root: str) -> Head:
+    path: str = scope["path"][len(root) :]
+    if not path.startswith("/"):
+        path = f"/{path}"
     fields: list[Any] = [
         scope.get("method", "GET"),
         path,
@@ -159,9 +175,9 @@ def _amending(send: Send, admission: Admission, guard: Guard) -> Send:
             headers = list(message.get("headers", ()))
             if any(name.lower() in _TOUCHED for name, _ in headers):
                 text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-                headers = _encoded(amend(text, admission, guard.clock()))
+                headers = _encoded(amend(text, admission, message["status"], guard.clock()))
             else:
-                headers += _encoded(additions(admission, guard.clock()))
+                headers += _encoded(additions(admission, message["status"], guard.clock()))
             message = {**message, "headers": headers}
         await send(message)
 
@@ -174,28 +190,28 @@ def _encoded(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
 
 def _hide_security(scope: Scope, path: str) -> Scope:
     """Let the app see the path without its credential, decoded and raw."""
-    root = scope.get("root_path", "")
-    full: str = scope["path"]
-    scope = {**scope, "path": root + path if root and full.startswith(root) else path}
-    raw = scope.get("raw_path")
-    if raw:
-        kept = [part for part in raw.split(b"/") if not part.lower().startswith((b"security=", b"security%3d"))]
-        scope["raw_path"] = b"/".join(kept)
+    scope = {**scope, "path": path}
+    if scope.get("raw_path"):
+        scope["raw_path"] = quote(path, safe=_PATH_SAFE).encode()
     return scope
 
 
-async def _peek(receive: Receive, peek: Peek) -> Receive:
-    """Read as much of the body as the peek wants; gives a `receive` that repeats it before the rest."""
+async def _peek(receive: Receive, peek: Peek) -> tuple[Receive, SignedPolicy | None, SecureDeliveryError | None]:
+    """Read as much of the body as the peek wants: a `receive` that repeats it, what was shown, and what was wrong."""
     taken: list[Message] = []
-    size, wanted = 0, True
-    while wanted and size <= 2 * PEEK:
-        message = await receive()
-        taken.append(message)
-        if message["type"] != "http.request":
-            break
-        body, more = message.get("body", b""), message.get("more_body", False)
-        size += len(body)
-        wanted = peek.feed(body, more=more) and more
+    shown, fault = None, None
+    try:
+        wanted = True
+        while wanted:
+            message = await receive()
+            taken.append(message)
+            if message["type"] != "http.request":
+                break
+            more = message.get("more_body", False)
+            wanted = peek.feed(message.get("body", b""), more=more) and more
+        shown = peek.signed()
+    except SecureDeliveryError as broken:
+        fault = broken
     replayed = iter(taken)
 
     async def replay() -> Message:
@@ -203,7 +219,7 @@ async def _peek(receive: Receive, peek: Peek) -> Receive:
             return message
         return await receive()
 
-    return replay
+    return replay, shown, fault
 
 
 async def _send(reply: Reply, send: Send, *, head_only: bool) -> None:

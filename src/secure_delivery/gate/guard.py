@@ -13,13 +13,15 @@ import base64
 import binascii
 import json
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from .decide import CALLS, PolicyCache, decide
+from .decide import CALLS, PolicyCache, decide, explain
 from .errors import (
     BadRequest,
     ConfigurationError,
@@ -70,9 +72,12 @@ class Reply(NamedTuple):
 
 
 class Admission(NamedTuple):
-    """The app may have the request. `path` is what it should see, without a `security=` segment."""
+    """The app may have the request. `path` is what it should see, without a `security=` segment.
 
-    application: Application
+    `application` is `None` only where a guard that merely reports let a request through that belongs to none.
+    """
+
+    application: Application | None
     decision: Decision
     path: str
     origin: str | None = None  # to be named in the CORS answer, when a whitelist approved it
@@ -91,6 +96,7 @@ class WantsBody(NamedTuple):
 
 
 class _Judged(NamedTuple):
+    key: str | None
     application: Application
     admission: Admission
     until: float
@@ -125,11 +131,13 @@ def signed_from_query(query: str) -> SignedPolicy | None:
     Form decoding would turn the `+` of a standard-alphabet policy into a blank; here it never becomes one. Raises
     `CredentialConflict` when `policy` or `signature` is given twice. Half a credential is a bad one, not none.
     """
-    if "policy=" not in query and "signature=" not in query:
+    if "policy=" not in query and "signature=" not in query and "%" not in query:
         return None
     found: dict[str, str] = {}
     for part in query.split("&"):
         name, _, value = part.partition("=")
+        if "%" in name:  # the wrapped app decodes names, so that an encoded one is the same parameter once more
+            name = unquote(name)
         if name in ("policy", "signature"):
             if name in found:
                 raise CredentialConflict(f"{name} is given twice in the query")
@@ -142,9 +150,14 @@ def signed_from_query(query: str) -> SignedPolicy | None:
 def secret_from_authorization(header: str | None) -> str | None:
     """The application secret of HTTP Basic `app:SECRET`, or `None` when the header is not about us.
 
-    Another user name belongs to the wrapped app's own authentication.
+    Another user name belongs to the wrapped app's own authentication. Raises `CredentialConflict` for a header that came
+    twice with HTTP Basic among it: which of them the app would read is not known here.
     """
-    if header is None or header[:6].lower() != "basic ":
+    if header is None:
+        return None
+    if "," in header and "basic " in header.lower():
+        raise CredentialConflict("several Authorization headers")
+    if header[:6].lower() != "basic ":
         return None
     try:
         user, colon, secret = base64.b64decode(header[6:].strip(), validate=True).decode("utf-8").partition(":")
@@ -153,18 +166,18 @@ def secret_from_authorization(header: str | None) -> str | None:
     return secret if user == "app" and colon else None
 
 
-def _split_security(path: str) -> tuple[str, SignedPolicy | None]:
-    """The path without its `security=…` segment, and the credential of that segment."""
+#: A `security=` segment; a value in quotes may hold slashes, as policies of the standard Base64 alphabet do.
+_SECURITY = re.compile(r'/(security=(?:"[^"]*"|[^/])*)')
+
+
+def _signed_from_path(path: str) -> SignedPolicy | None:
+    """The credential of the `security=` segment of a decoded path, if there is one."""
     if "/security=" not in path:
-        return path, None
-    kept: list[str] = []
-    found: list[str] = []
-    for segment in path.split("/"):
-        (found if segment.startswith("security=") else kept).append(segment)
+        return None
+    found = _SECURITY.findall(path)
     if len(found) > 1:
         raise CredentialConflict("two security segments in one path")
-    signed = split_security([read_task(found[0])])[1] if found else None
-    return "/".join(kept), signed
+    return split_security([read_task(found[0])])[1]
 
 
 def one_credential(*shown: SignedPolicy | str | None) -> SignedPolicy | str | None:
@@ -222,47 +235,57 @@ class Guard:
     # -- judging
 
     def check(
-        self, head: Head, shown: SignedPolicy | None = None, *, peeked: bool = False
+        self,
+        head: Head,
+        shown: SignedPolicy | None = None,
+        *,
+        peeked: bool = False,
+        fault: SecureDeliveryError | None = None,
     ) -> Admission | Reply | WantsBody | None:
         """Judge a request head: `None`, the app may have it unjudged; an `Admission`; or a `Reply` to send instead.
 
-        `WantsBody` asks the door to look into the body and to call again with `shown` and `peeked=True`.
+        `WantsBody` asks the door to look into the body and to call again with `peeked=True` and the credential that it
+        found there as `shown`, or the `fault` that it met.
         """
         known = self._memo.get(head)
         if known is not None and not peeked:
-            fresh = known.application if self._fixed is not None else self._lookup(self._key_of(head, {}))
+            fresh = known.application if self._fixed is not None else self._lookup(known.key)
             if fresh is known.application and self.clock() < known.until:
                 return known.admission
-        try:
-            return self._check(head, shown, peeked=peeked)
-        except SecureDeliveryError as fault:
-            if self.report_only and not isinstance(fault, ConfigurationError):
-                self._count(fault.code, head.path)
-                return None
-            return fault_reply(fault)
-
-    def _check(self, head: Head, shown: SignedPolicy | None, *, peeked: bool) -> Admission | Reply | WantsBody | None:
-        path, in_path = head.path, None
-        if "/security=" in path:
-            path, in_path = _split_security(path)
+        path = _SECURITY.sub("", head.path) or "/" if "/security=" in head.path else head.path
         match = self.rules.match(path)
-        if match is None:
+        if match is None and (path == head.path or self.rules.match(head.path) is None):
             return None
-        if isinstance(match, Ambiguous):
+        try:
+            if fault is not None:
+                raise fault
+            return self._check(head, path, match, shown, peeked=peeked)
+        except SecureDeliveryError as broken:
+            if self.report_only and not isinstance(broken, ConfigurationError):
+                return self._let_through(broken.code, Reason.MALFORMED, head, path)
+            return fault_reply(broken)
+
+    def _check(
+        self, head: Head, path: str, match: Match | Ambiguous | None, shown: SignedPolicy | None, *, peeked: bool
+    ) -> Admission | Reply | WantsBody:
+        if not isinstance(match, Match):  # `None`: guarded only if `security=…` were the name of something
             raise BadRequest("ambiguous path", public="The path can be read in more than one way.")
         method = head.method
         if method == "OPTIONS":
             method = head.preflight or "GET"
             if head.preflight is not None and head.origin is not None:
-                return self._preflight(head, match)
+                return self._preflight(head, path, match)
         found = match.find(method)
         if found is None:
-            return self._not_allowed(match)
+            return self._not_allowed(head, path, match)
         rule, names = found
         if rule.body and not peeked and method not in ("GET", "HEAD", "DELETE"):
             return WantsBody(head.content_type)
         credential = one_credential(
-            signed_from_query(head.query), in_path, secret_from_authorization(head.authorization), shown
+            signed_from_query(head.query),
+            _signed_from_path(head.path),
+            secret_from_authorization(head.authorization),
+            shown,
         )
         return self._judge(head, path, rule, method, names, credential)
 
@@ -275,11 +298,11 @@ class Guard:
         names: Mapping[str, str],
         credential: SignedPolicy | str | None,
     ) -> Admission | Reply:
-        application = self._lookup(self._key_of(head, names))
+        key = self.key_of(head.query, names)
+        application = self._lookup(key)
         now = self.clock()
         if application is None:
-            decision = Decision(allowed=False, reason=Reason.UNKNOWN_APPLICATION)
-            return self._refuse(decision, head, path)
+            return self._refuse(Decision(allowed=False, reason=Reason.UNKNOWN_APPLICATION), head, path)
         given = {**names, **rule.facts}
         size = None
         calls = rule.calls[method]
@@ -300,33 +323,35 @@ class Guard:
         decision = decide(application, facts, now=now, cache=self._cache)
         approved = head.origin if decision.allowed and "Origin" in decision.vary else None
         if not decision.allowed:
-            if not self.report_only:
-                return self._refuse(decision, head, path, application)
-            self._count(decision.reason.value, path)
+            return self._refuse(decision, head, path, application)
         admission = Admission(application, decision, path, approved, head.method)
-        if decision.allowed and not rule.body:
-            self._remember(head, application, admission, now)
+        if not rule.body:
+            self._remember(head, key, application, admission)
         return admission
 
-    def _remember(self, head: Head, application: Application, admission: Admission, now: float) -> None:
+    def _remember(self, head: Head, key: str | None, application: Application, admission: Admission) -> None:
         """Keep what was allowed, until the credential ends. Refusals are not kept: strangers would fill the memory."""
-        if len(head.path) + len(head.query) > _MEMO_HEAD:
+        if sum(len(field) for field in head if field is not None) > _MEMO_HEAD:
             return
         if len(self._memo) >= _MEMO:
             for oldest in list(self._memo)[: _MEMO // 4]:
                 self._memo.pop(oldest, None)
         expiry = admission.decision.expiry
-        self._memo[head] = _Judged(application, admission, float("inf") if expiry is None else expiry)
+        self._memo[head] = _Judged(key, application, admission, float("inf") if expiry is None else expiry)
 
-    @staticmethod
-    def _key_of(head: Head, names: Mapping[str, str]) -> str | None:
+    def key_of(self, query: str, names: Mapping[str, str]) -> str | None:
+        """The API key of a request: of its path, else of its query. Raises `BadRequest` for two in one query."""
+        if self._fixed is not None:
+            return None
         if "key" in names:
             return names["key"]
-        if "key=" in head.query:
-            for part in head.query.split("&"):
-                if part.startswith("key="):
-                    return unquote(part[4:])
-        return None
+        if "key=" not in query and "%" not in query:
+            return None
+        parts = (part.partition("=") for part in query.split("&"))
+        found = [unquote(value) for name, _, value in parts if unquote(name) == "key"]
+        if len(found) > 1:
+            raise BadRequest("two API keys", public="Send exactly one API key.")
+        return found[0] if found else None
 
     # -- refusing
 
@@ -335,8 +360,18 @@ class Guard:
         verb = "would refuse" if self.report_only else "refused"
         logger.warning("%s %r: %s", verb, path[:512], reason)
 
-    def _refuse(self, decision: Decision, head: Head, path: str, application: Application | None = None) -> Reply:
+    def _let_through(self, code: str, reason: Reason, head: Head, path: str) -> Admission:
+        """What reporting only does instead of refusing: count, and say in the decision what would have been."""
+        self._count(code, path)
+        return Admission(None, Decision(allowed=False, reason=reason), path, None, head.method)
+
+    def _refuse(self, decision: Decision, head: Head, path: str, application: Application | None = None) -> Reply | Admission:
         self._count(decision.reason.value, path)
+        if self.report_only:
+            return Admission(application, decision, path, None, head.method)
+        return self._refusal(decision, head, application)
+
+    def _refusal(self, decision: Decision, head: Head, application: Application | None) -> Reply:
         if self.on_denied is not None:
             reply = self.on_denied(decision, head)
             if reply is not None:
@@ -347,14 +382,26 @@ class Guard:
             reply.headers.append(("access-control-allow-origin", head.origin))
         return reply
 
-    def denial(self, reason: Reason) -> Reply:
-        """The answer for a body that turned out to break the bounds of its policy while it was read."""
-        self.counts[reason.value] += 1
-        return error_reply(*_public_parts(reason))
+    def overrun(self, broken: Reason | SecureDeliveryError, admission: Admission, head: Head) -> Reply | None:
+        """The answer for a body that turned out, while it was read, to break the bounds of its policy.
 
-    @staticmethod
-    def _not_allowed(match: Match) -> Reply:
+        `None` while only reporting: the body goes on, uncounted from here.
+        """
+        self._count(broken.value if isinstance(broken, Reason) else broken.code, admission.path)
+        if self.report_only:
+            return None
+        if not isinstance(broken, Reason):
+            return fault_reply(broken)
+        try:
+            return self._refusal(replace(admission.decision, allowed=False, reason=broken), head, admission.application)
+        except Exception:  # the app has begun, so that there is nobody above to turn this into an answer
+            logger.exception("on_denied failed")
+            return fault_reply(SecureDeliveryError())
+
+    def _not_allowed(self, head: Head, path: str, match: Match) -> Reply | Admission:
         fault = MethodNotAllowed()
+        if self.report_only:
+            return self._let_through(fault.code, Reason.CALL_NOT_ALLOWED, head, path)
         return error_reply(fault.status, fault.code, fault.public, extra=[("allow", ", ".join(match.methods))])
 
     # -- CORS
@@ -368,21 +415,25 @@ class Guard:
         lists = (application.upload_whitelist, application.delivery_whitelist)
         return any(whitelist.allows(host) for whitelist in lists if whitelist)
 
-    def _preflight(self, head: Head, match: Match) -> Reply | None:
-        """Answer a preflight from the whitelist of what it announces; without one it is the app's own business."""
-        found = match.find(head.preflight or "")
+    def _preflight(self, head: Head, path: str, match: Match) -> Reply | Admission:
+        """Answer a preflight from the whitelist of what it announces; without one it is the app's own business.
+
+        A preflight shows no credential of its own, so that only the step which judges origins is asked.
+        """
+        method = head.preflight or ""
+        found = match.find(method)
         if found is None:
-            return self._not_allowed(match)
+            return self._not_allowed(head, path, match)
         rule, names = found
-        application = self._lookup(self._key_of(head, names))
+        application = self._lookup(self.key_of(head.query, names))
         if application is None:
-            return self._refuse(Decision(allowed=False, reason=Reason.UNKNOWN_APPLICATION), head, head.path)
-        facts = RequestFacts(calls=rule.calls[head.preflight or ""], origin=head.origin)
-        decision = decide(application, facts, now=self.clock())
-        if not decision.vary:
-            return None
-        if decision.reason in _FOREIGN:
-            return None if self.report_only else self._refuse(decision, head, head.path)
+            return self._refuse(Decision(allowed=False, reason=Reason.UNKNOWN_APPLICATION), head, path)
+        judged = explain(application, RequestFacts(calls=rule.calls[method], origin=head.origin), now=self.clock())
+        vary = judged.decision.vary
+        if not vary:
+            return Admission(application, Decision(allowed=True, reason=Reason.OPEN), path, None, head.method)
+        if any(step.name == "origin" and step.verdict == "refuse" for step in judged.steps):
+            return self._refuse(Decision(allowed=False, reason=Reason.ORIGIN_NOT_ALLOWED, vary=vary), head, path)
         return Reply(
             204,
             [
@@ -423,6 +474,7 @@ class Guard:
         The expiry is rounded up to `round_to` seconds, so that a page shown twice names the same URL and browsers cache it.
         Raises `ConfigurationError` for a path that no rule guards: a typing mistake, found where it is made.
         """
+        url, hash_sign, fragment = url.partition("#")
         path, _, query = url.partition("?")
         match = self.rules.match(unquote(path))
         found = match.find(method) if isinstance(match, Match) else None
@@ -433,7 +485,7 @@ class Guard:
         if "handle" in names:
             policy.setdefault("handle", names["handle"])
         signed = self.sign(expires_in=expires_in, round_to=round_to, api_key=api_key, **policy)
-        return f"{path}?{query + '&' if query else ''}{signed.as_query()}"
+        return f"{path}?{query + '&' if query else ''}{signed.as_query()}{hash_sign}{fragment}"
 
     def require(self, call: str | Sequence[str], **facts: str) -> Any:
         """Guard one route instead of a path: a decorator for views, a dependency for endpoints. See `gate.require`."""
@@ -445,19 +497,16 @@ class Guard:
         """Judge facts that somebody else collected, with this guard's application, cache and clock; counts refusals."""
         application = self._lookup(api_key)
         if application is None:
-            return Decision(allowed=False, reason=Reason.UNKNOWN_APPLICATION)
-        decision = decide(application, facts, now=self.clock(), cache=self._cache)
+            decision = Decision(allowed=False, reason=Reason.UNKNOWN_APPLICATION)
+        else:
+            decision = decide(application, facts, now=self.clock(), cache=self._cache)
+        return self.counted(decision)
+
+    def counted(self, decision: Decision) -> Decision:
+        """The decision of a guarded view, counted when it is a refusal."""
         if not decision.allowed:
             self._count(decision.reason.value, "(a guarded view)")
         return decision
-
-
-_FOREIGN = frozenset({Reason.ORIGIN_MISSING, Reason.ORIGIN_MALFORMED, Reason.ORIGIN_NOT_ALLOWED})
-
-
-def _public_parts(reason: Reason) -> tuple[int, str, str]:
-    public = reason.public
-    return public.status, public.code, public.sentence
 
 
 def _declared_size(head: Head) -> int | None:

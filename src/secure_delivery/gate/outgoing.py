@@ -10,8 +10,12 @@ else the wrapped app said is left as it is.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
+
+from werkzeug.http import parse_date
 
 from .guard import Admission, Headers
+from .model import Application
 
 #: Response headers that `amend` may have to change. A door that sees none of them can append `additions` and be done.
 TOUCHED = frozenset({"cache-control", "expires", "vary", "set-cookie", "access-control-allow-origin", "pragma"})
@@ -20,12 +24,19 @@ TOUCHED = frozenset({"cache-control", "expires", "vary", "set-cookie", "access-c
 _KEPT = frozenset({"no-cache", "must-revalidate", "no-transform", "proxy-revalidate", "must-understand"})
 
 
-def additions(admission: Admission, now: float) -> Headers:
+#: Answers that may be kept for a while without the app saying so: what was asked for, or that it has not changed.
+_FRESH = frozenset({200, 203, 206, 304})
+
+
+def additions(admission: Admission, status: int, now: float) -> Headers:
     """The headers to append when the app said nothing about caching, variance or origins."""
     added: Headers = []
     decision, application = admission.decision, admission.application
-    if decision.allowed and decision.authenticated:
-        added.append(("cache-control", _cache_control(admission, application.max_age, (), now)))
+    if application is not None and decision.allowed and decision.authenticated:
+        # A failure or the answer to an upload would otherwise be given an age nobody meant it to have.
+        fresh = status in _FRESH and admission.method in ("GET", "HEAD")
+        limit = application.max_age if fresh else 0
+        added.append(("cache-control", _cache_control(admission, application, limit, (), now)))
     if decision.vary:
         added.append(("vary", ", ".join(decision.vary)))
     if admission.origin is not None:
@@ -33,8 +44,8 @@ def additions(admission: Admission, now: float) -> Headers:
     return added
 
 
-def _cache_control(admission: Admission, limit: int, kept: Iterable[str], now: float) -> str:
-    scope = "public" if admission.application.public_cache else "private"
+def _cache_control(admission: Admission, application: Application, limit: int, kept: Iterable[str], now: float) -> str:
+    scope = "public" if application.public_cache else "private"
     return ", ".join([scope, f"max-age={admission.decision.max_age(limit, now)}", *kept])
 
 
@@ -47,42 +58,71 @@ def _directives(value: str) -> dict[str, str]:
     return found
 
 
-def amend(headers: Headers, admission: Admission, now: float) -> Headers:
+def amend(headers: Headers, admission: Admission, status: int, now: float) -> Headers:
     """The app's response headers, made right for an admitted request."""
-    added = dict(additions(admission, now))
+    added = dict(additions(admission, status, now))
+    said = _Said([], [], [])
     kept: Headers = []
-    said: list[str] = []
-    varied: list[str] = []
     for name, value in headers:
         lowered = name.lower()
-        if lowered == "cache-control" and "cache-control" in added:
-            said.append(value)
-        elif lowered in ("expires", "pragma") and "cache-control" in added:
-            continue
-        elif lowered == "set-cookie" and "cache-control" in added and admission.application.public_cache:
+        if "cache-control" in added and lowered in ("cache-control", "expires", "pragma", "date"):
+            said.caching.append((lowered, value))
+            if lowered == "date":
+                kept.append((name, value))
+        elif lowered == "set-cookie" and "cache-control" in added and added["cache-control"].startswith("public"):
             continue  # a cookie in an answer that shared caches keep is somebody else's session (CVE-2024-26144)
         elif lowered == "vary":
-            varied.append(value)
+            said.vary.append(value)
+        elif lowered == "access-control-allow-origin":
+            said.origins.append((name, value))
         else:
-            if lowered == "access-control-allow-origin":
-                added.pop(lowered, None)
             kept.append((name, value))
-    if said:
-        added["cache-control"] = _merge(", ".join(said), admission, now)
-    if varied:
-        added["vary"] = _merge_vary(varied, added.get("vary", ""))
+    if admission.application is not None and "cache-control" in added:
+        added["cache-control"] = _merge(said.caching, added["cache-control"], admission, admission.application, now)
+    if said.vary:
+        added["vary"] = _merge_vary(said.vary, added.get("vary", ""))
+    if said.origins and (admission.origin is None or all(value != "*" for _, value in said.origins)):
+        added.pop("access-control-allow-origin", None)
+        kept += said.origins  # the app's own CORS; only a blanket `*` gives way to the origin a whitelist approved
     return kept + list(added.items())
 
 
-def _merge(said: str, admission: Admission, now: float) -> str:
-    directives = _directives(said)
+class _Said(NamedTuple):
+    """What the app said about the things that may have to change."""
+
+    caching: Headers
+    vary: list[str]
+    origins: Headers
+
+
+def _merge(said: Headers, ours: str, admission: Admission, application: Application, now: float) -> str:
+    """The app's wishes about caching, as far as they are stricter than ours."""
+    directives = _directives(", ".join(value for name, value in said if name == "cache-control"))
     if "no-store" in directives:
         return "no-store"
-    limit = admission.application.max_age
-    age = directives.get("max-age", "")
-    if age.isascii() and age.isdigit() and len(age) <= 10:
-        limit = min(limit, int(age))
-    return _cache_control(admission, limit, [name for name in directives if name in _KEPT], now)
+    if any(name == "pragma" and "no-cache" in value.lower() for name, value in said):
+        directives.setdefault("no-cache", "")
+    limit = None
+    if "max-age" in directives:
+        age = directives["max-age"]
+        limit = int(age) if age.isascii() and age.isdigit() and len(age) <= 10 else 0
+    elif any(name == "expires" for name, _ in said):
+        limit = _age_by_dates(said, now)
+    kept = [name for name in directives if name in _KEPT]
+    if limit is None and not kept:
+        return ours
+    if limit is None:
+        limit = int(_directives(ours)["max-age"])
+    return _cache_control(admission, application, min(limit, application.max_age), kept, now)
+
+
+def _age_by_dates(said: Headers, now: float) -> int:
+    """Seconds from `Date`, else from now, to `Expires`; zero for a date that is none (RFC 9111, section 5.3)."""
+    dates = {name: parse_date(value) for name, value in said if name in ("expires", "date")}
+    expires, date = dates.get("expires"), dates.get("date")
+    if expires is None:
+        return 0
+    return max(0, int(expires.timestamp() - (now if date is None else date.timestamp())))
 
 
 def _merge_vary(said: list[str], ours: str) -> str:

@@ -89,17 +89,18 @@ class Rule:
     @staticmethod
     def _compile(pattern: str) -> str:
         bare = pattern.rstrip("/")
-        parts, end, seen = [], 0, set()
+        parts, literals, end, seen = [], [], 0, set()
         for placeholder in _PLACEHOLDER.finditer(bare):
             whole, name = placeholder.group(1), placeholder.group(2)
             if name in seen:
                 raise ConfigurationError(f"rule {pattern!r}: <{name}> stands twice")
             seen.add(name)
-            parts.append(re.escape(bare[end : placeholder.start()]))
+            literals.append(bare[end : placeholder.start()])
+            parts.append(re.escape(literals[-1]))
             parts.append(f"(?P<{name}>{'.+' if whole else '[^/]+'})")
             end = placeholder.end()
         rest = bare[end:]
-        if "<" in rest or ">" in rest:
+        if any("<" in literal or ">" in literal for literal in (*literals, rest)):
             raise ConfigurationError(f"rule {pattern!r}: a placeholder is <name> or <path:name>")
         return "".join(parts) + re.escape(rest) + "/?"
 

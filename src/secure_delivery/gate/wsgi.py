@@ -11,19 +11,22 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from .body import Peek, SizeMeter
-from .errors import BadRequest, Reason, SecureDeliveryError
-from .guard import Admission, Guard, Head, Headers, Reply, WantsBody, error_reply, fault_reply
+from .errors import Reason, SecureDeliveryError
+from .guard import Admission, Guard, Head, Headers, Reply, WantsBody, fault_reply
 from .outgoing import amend
+from .policy import SignedPolicy
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 logger = logging.getLogger("secure_delivery.gate")
 _DECISION = "secure_delivery.decision"
+_PATH_SAFE = "/!$&'()*+,;=:@~"  # what RFC 3986, section 3.3, lets a path hold as it is
 
 
 class SecureDelivery:
@@ -44,11 +47,9 @@ class SecureDelivery:
         try:
             head = _head(environ)
             verdict = self.guard.check(head)
-            replay = None
             if isinstance(verdict, WantsBody):
-                peek = Peek(verdict.content_type)
-                replay = _peek(environ, peek)
-                verdict = self.guard.check(head, peek.signed(), peeked=True)
+                shown, fault = _peek(environ, Peek(verdict.content_type))
+                verdict = self.guard.check(head, shown, peeked=True, fault=fault)
         except SecureDeliveryError as fault:
             return _send(fault_reply(fault), start_response)
         except Exception:
@@ -58,56 +59,68 @@ class SecureDelivery:
         if verdict is None:
             return self.app(environ, start_response)
         if isinstance(verdict, Admission):
-            return self._admit(verdict, head, environ, start_response, replay)
+            return self._admit(verdict, head, environ, start_response)
         if isinstance(verdict, Reply):
             return _send(verdict, start_response, head_only=head.method == "HEAD")
-        return _send(error_reply(500, "internal", SecureDeliveryError.sentence), start_response)
+        return _send(fault_reply(SecureDeliveryError()), start_response)
 
     def _admit(
-        self,
-        admission: Admission,
-        head: Head,
-        environ: WSGIEnvironment,
-        start_response: StartResponse,
-        replay: bytes | None,
+        self, admission: Admission, head: Head, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         environ[_DECISION] = admission.decision
         if admission.path != head.path:
             _hide_security(environ, admission.path)
-        if replay:
-            environ["wsgi.input"] = _Replayed(replay, environ["wsgi.input"])
-        clock, meter = self.guard.clock, None
         if admission.metered:
-            meter = _MeteredInput(environ["wsgi.input"], SizeMeter(admission.decision, head.content_type), environ)
-            environ["wsgi.input"] = meter
+            return self._run_metered(admission, head, environ, start_response)
+        return self.app(environ, self._amending(start_response, admission))
+
+    def _amending(self, start_response: StartResponse, admission: Admission) -> StartResponse:
+        """`start_response` with the response headers made right."""
+        clock = self.guard.clock
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
-            if meter is not None and meter.refused is not None:
-                raise _Refused
-            return start_response(status, amend(headers, admission, clock()), exc_info)
+            return start_response(status, amend(headers, admission, int(status[:3]), clock()), exc_info)
 
-        if meter is None:
-            return self.app(environ, start)
-        return self._run_metered(environ, start, start_response, meter)
+        return start
 
     def _run_metered(
-        self, environ: WSGIEnvironment, start: Any, start_response: StartResponse, meter: _MeteredInput
+        self, admission: Admission, head: Head, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         """Run the app on a counted body. Its answer is replaced when the body turned out to break the policy.
 
         An app may be a generator that reads the body, and calls `start_response`, only when it is iterated: its first
         piece is therefore taken in here.
         """
+        body = _MeteredInput(
+            environ["wsgi.input"],
+            SizeMeter(admission.decision, head.content_type),
+            environ,
+            lambda broken: self.guard.overrun(broken, admission, head),
+        )
+        environ["wsgi.input"] = body
+        onward = self._amending(start_response, admission)
+        started = False
+
+        def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
+            nonlocal started
+            if body.refused is not None and not started:
+                return lambda _: None  # the app's own words about a body that it could not read
+            started = True
+            return onward(status, headers, exc_info)
+
         answer: Iterable[bytes] = ()
+        first: bytes | None = None
         try:
             answer = self.app(environ, start)
             pieces = iter(answer)
             first = next(pieces, None)
         except Exception:
-            if meter.refused is None:
+            if body.refused is None or started:
+                _close(answer)
                 raise
+        if body.refused is not None and not started:
             _close(answer)
-            return _send(meter.reply(self.guard), start_response)
+            return _send(body.refused, start_response)
         return _Resumed(answer, first, pieces)
 
 
@@ -140,9 +153,11 @@ class _Resumed:
 
 def _head(environ: WSGIEnvironment) -> Head:
     get = environ.get
+    path = get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
     return Head(
         environ["REQUEST_METHOD"],
-        get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace") or "/",
+        # A target such as `photos/x` has no slash to begin with; werkzeug's router adds it, and so it is judged with it.
+        path if path.startswith("/") else f"/{path}",
         get("QUERY_STRING", ""),
         get("HTTP_ORIGIN"),
         get("HTTP_REFERER"),
@@ -163,32 +178,58 @@ def _send(reply: Reply, start_response: StartResponse, *, head_only: bool = Fals
 def _hide_security(environ: WSGIEnvironment, path: str) -> None:
     """Let the app see the path without its credential, in every spelling that servers offer."""
     environ["PATH_INFO"] = path.encode("utf-8").decode("latin-1")
+    whole = quote(environ.get("SCRIPT_NAME", "").encode("latin-1") + path.encode(), safe=_PATH_SAFE)
     for name in ("REQUEST_URI", "RAW_URI"):
-        raw = environ.get(name)
-        if raw:
-            address, mark, query = raw.partition("?")
-            kept = [part for part in address.split("/") if not part.lower().startswith(("security=", "security%3d"))]
-            environ[name] = "/".join(kept) + mark + query
+        if environ.get(name):
+            query = environ.get("QUERY_STRING", "")
+            environ[name] = f"{whole}?{query}" if query else whole
 
 
-def _peek(environ: WSGIEnvironment, peek: Peek) -> bytes:
-    """Read as much of the body as the peek wants, to be given back to the app."""
-    stream, taken = environ["wsgi.input"], bytearray()
+def _body_length(environ: WSGIEnvironment) -> int | None:
+    """Bytes of the body; `None` when it ends by itself (chunked)."""
     text = environ.get("CONTENT_LENGTH") or ""
-    left = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
-    if left is None and not environ.get("wsgi.input_terminated"):
-        left = 0  # PEP 3333: without a length there is no body, unless the server says that it ends by itself
+    if text.isascii() and text.isdigit() and len(text) <= 18:
+        return int(text)
+    # PEP 3333: without a length there is no body, unless the server says that it ends by itself
+    return None if environ.get("wsgi.input_terminated") else 0
+
+
+def _peek(environ: WSGIEnvironment, peek: Peek) -> tuple[SignedPolicy | None, SecureDeliveryError | None]:
+    """Read as much of the body as the peek wants, and give it back to the app: what was shown, and what was wrong."""
+    stream, taken = environ["wsgi.input"], bytearray()
+    left, fault = _body_length(environ), None
     wanted = True
-    while wanted:
-        data = stream.read(8192 if left is None else min(8192, left)) if left != 0 else b""
-        taken += data
-        if left is not None:
-            left -= len(data)
-        wanted = peek.feed(data, more=bool(data) and left != 0) and bool(data)
-    return bytes(taken)
+    try:
+        while wanted:
+            data = stream.read(8192 if left is None else min(8192, left)) if left != 0 else b""
+            taken += data
+            if left is not None:
+                left -= len(data)
+            wanted = peek.feed(data, more=bool(data) and left != 0) and bool(data)
+        return peek.signed(), None
+    except SecureDeliveryError as broken:
+        fault = broken
+    finally:
+        environ["wsgi.input"] = _Replayed(bytes(taken), stream)
+    return None, fault
 
 
-class _Replayed(io.RawIOBase):
+class _Input(io.RawIOBase):
+    """A body that is passed on: `read` and `readline` as PEP 3333 asks for, and the rest by way of them."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer)) or b""
+        buffer[: len(data)] = data
+        return len(data)
+
+    def readall(self) -> bytes:
+        return self.read(-1) or b""
+
+
+class _Replayed(_Input):
     """The bytes that were peeked at, then the rest of the body."""
 
     def __init__(self, taken: bytes, rest: Any) -> None:
@@ -207,46 +248,48 @@ class _Replayed(io.RawIOBase):
         line = self._taken.readline(size)
         if line.endswith(b"\n") or len(line) == size:
             return line
-        return line + bytes(self._rest.readline(size - len(line) if size >= 0 else -1))
-
-    def readable(self) -> bool:
-        return True
+        return line + bytes(self._rest.readline(size - len(line)) if size >= 0 else self._rest.readline())
 
 
-class _MeteredInput(io.RawIOBase):
-    """`wsgi.input` that counts. Once a bound is broken every read raises, so that no app mistakes a part for the whole."""
+class _MeteredInput(_Input):
+    """`wsgi.input` that counts. Once a bound is broken every read raises, so that no app mistakes a part for the whole.
 
-    def __init__(self, stream: Any, meter: SizeMeter, environ: WSGIEnvironment) -> None:
+    `overrun` is told what was broken, and gives the answer to send, or `None` to let the body go on uncounted.
+    """
+
+    def __init__(
+        self,
+        stream: Any,
+        meter: SizeMeter,
+        environ: WSGIEnvironment,
+        overrun: Callable[[Reason | SecureDeliveryError], Reply | None],
+    ) -> None:
         self._stream = stream
-        self._meter = meter
+        self._meter: SizeMeter | None = meter
+        self._overrun = overrun
         self._ended = False
-        text = environ.get("CONTENT_LENGTH") or ""
-        self._left = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
-        if self._left is None and not environ.get("wsgi.input_terminated"):
-            self._left = 0
-        self.refused: Reason | SecureDeliveryError | None = None
-
-    def reply(self, guard: Guard) -> Reply:
-        """The answer for what was refused."""
-        if isinstance(self.refused, SecureDeliveryError):
-            return fault_reply(self.refused)
-        return guard.denial(self.refused or Reason.TOO_BIG)
+        self._left = _body_length(environ)
+        self.refused: Reply | None = None
 
     def _count(self, data: bytes, wanted: int) -> bytes:
+        if self._left is not None:
+            self._left -= len(data)
+        if self._meter is None:
+            return data
+        broken: Reason | SecureDeliveryError | None
         try:
-            reason = self._meter.feed(data) if data else None
-            if self._left is not None:
-                self._left -= len(data)
+            broken = self._meter.feed(data) if data else None
             over = self._left == 0 or (not data and wanted != 0)
-            if reason is None and over and not self._ended:
+            if broken is None and over and not self._ended:
                 self._ended = True
-                reason = self._meter.end()
-        except BadRequest as fault:
-            self.refused = fault
-            raise _Refused from None
-        if reason is not None:
-            self.refused = reason
-            raise _Refused
+                broken = self._meter.end()
+        except SecureDeliveryError as fault:
+            broken = fault
+        if broken is not None:
+            self._meter = None
+            self.refused = self._overrun(broken)
+            if self.refused is not None:
+                raise _Refused
         return data
 
     def _bounded(self, size: int | None) -> int:
@@ -272,6 +315,3 @@ class _MeteredInput(io.RawIOBase):
             raise _Refused
         wanted = self._bounded(size)
         return self._count(self._stream.readline(wanted) if wanted else b"", wanted)
-
-    def readable(self) -> bool:
-        return True

@@ -150,6 +150,15 @@ class Located(Protocol):
         ...
 
 
+@runtime_checkable
+class Swept(Protocol):
+    """A storage that a crash can leave unfinished drafts in."""
+
+    def sweep(self, older_than: float) -> int:
+        """Remove drafts abandoned more than so many seconds ago, never one still being written; returns how many."""
+        ...
+
+
 # --------------------------------------------------------------------------------- previews, metadata, queues, scanning
 
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..engine import Engine
+from ..gate.errors import SecureDeliveryError
 from .http import Context
 
 _NO_STORE = {"cache-control": "no-store"}
@@ -38,8 +39,16 @@ def check(engine: Engine) -> dict[str, bool]:
     return {
         "database": _database_works(engine),
         "storage": engine.settings.storage in engine.registry.storages,
-        "decoders": engine.sandbox.running,
+        "decoders": _decoders_work(engine),
     }
+
+
+def _decoders_work(engine: Engine) -> bool:
+    try:
+        engine.renditions.start_decoders()
+    except SecureDeliveryError:
+        return False
+    return engine.sandbox.running
 
 
 def _database_works(engine: Engine) -> bool:

@@ -1,5 +1,8 @@
 """A plugin that behaves as badly as a taken-over decoder would. Only the sandbox tests load it."""
 
+# It makes the plainest calls there are, and hopes that they fail.
+# ruff: noqa: PTH101, PTH102, PTH104, PTH108, PTH123, PTH208, PTH211, SIM115
+
 from __future__ import annotations
 
 import ctypes
@@ -13,7 +16,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -192,7 +194,7 @@ RIGHTS: dict[str, Callable[[str], Any]] = {
     "write a file": lambda path: open(path + ".new", "wb"),
     "append to a file": lambda path: open(path, "ab"),
     "truncate a file": lambda path: os.truncate(path, 0),
-    "make a temporary file": lambda _: tempfile.TemporaryFile(),
+    "make a temporary file": lambda _: os.open("/tmp", os.O_TMPFILE | os.O_RDWR),
     "make a folder": lambda path: os.mkdir(path + ".folder"),
     "remove a file": lambda path: os.unlink(path),
     "rename a file": lambda path: os.rename(path, path + ".moved"),
@@ -208,7 +210,6 @@ RIGHTS: dict[str, Callable[[str], Any]] = {
     "exec": lambda _: os.execv("/bin/true", ["true"]),
     "kill the worker": lambda _: os.kill(os.getppid(), signal.SIGKILL),
     "kill everyone": lambda _: os.kill(-1, signal.SIGKILL),
-    "raise a limit": lambda _: resource.setrlimit(resource.RLIMIT_CORE, resource.getrlimit(resource.RLIMIT_CORE)),
     "change the user": lambda _: os.setuid(0),
     "change the priority": lambda _: os.nice(-1),
 }
@@ -244,6 +245,9 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "memfd_create": (319, b"x", 0),
     "prctl dumpable": (157, 4, 1, 0, 0, 0),
     "prlimit of the worker": (302, 1, 0, None, None),
+    "setrlimit": (160, 4, None),
+    "prlimit to set": (302, 0, 4, 1, None),
+    "prlimit to set, high half": (302, 0, 4, 1 << 40, None),
     "seccomp": (317, 2, 0, None),
     "openat for writing": (257, -100, b"/dev/null", 1, 0),
     "creat": (85, b"/dev/null", 0),
@@ -286,7 +290,7 @@ def register_transformations() -> dict[str, Task]:
         "lie": Task(lambda *_: lie()),
         "flood": Task(lambda *_: flood()),
         "leave": Task(lambda *_: os._exit(0)),
-        "hog": Task(lambda *_: [bytearray(1 << 24) for _ in range(1 << 20)]),
+        "hog": Task(lambda *_: [bytearray(1 << 28) for _ in range(1 << 10)]),
         "endless": Task(lambda *_: Endless(b"")),
         "recurse": Task(lambda media, options: recurse(media, options)),
         "fail": Task(lambda _, options: fail(options["text"])),
