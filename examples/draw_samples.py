@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -28,7 +29,7 @@ def gradient(stops: list[tuple[float, Colour]]) -> Image.Image:
     column = Image.new("RGB", (1, HEIGHT))
     for y in range(HEIGHT):
         at = y / (HEIGHT - 1)
-        for (start, first), (end, second) in zip(stops, stops[1:], strict=False):
+        for (start, first), (end, second) in pairwise(stops):
             if start <= at <= end:
                 column.putpixel((0, y), mixed(first, second, (at - start) / (end - start)))
     return column.resize((WIDTH, HEIGHT))
@@ -218,7 +219,9 @@ def report() -> Image.Image:
     for index, (year, crates) in enumerate((("1", 298), ("2", 341), ("3", 374), ("4", 412))):
         left = 130 + 165 * index
         draw.rectangle((left, 1060 - crates * 0.8, left + 105, 1060), fill=mixed((188, 214, 202), (58, 110, 90), index / 3))
-        draw.text((left + 52, 1036 - crates * 0.8), str(crates), fill=(44, 52, 50), font=ImageFont.load_default(24), anchor="mm")
+        draw.text(
+            (left + 52, 1036 - crates * 0.8), str(crates), fill=(44, 52, 50), font=ImageFont.load_default(24), anchor="mm"
+        )
         draw.text((left + 52, 1086), f"Year {year}", fill=(100, 116, 110), font=ImageFont.load_default(22), anchor="mm")
     draw.line((90, 1060, 790, 1060), fill=(160, 172, 166), width=2)
     return page

@@ -18,7 +18,18 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from flask import Blueprint, Flask, abort, current_app, jsonify, redirect, render_template, request, send_from_directory, url_for
+from flask import (
+    Blueprint,
+    Flask,
+    abort,
+    current_app,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    send_from_directory,
+    url_for,
+)
 from foreign import foreign_site
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -119,8 +130,8 @@ def create_app(*, secret: str, hosts: list[str], folder: Path, foreign: str = ""
     app.config["PICTURES"] = folder
     app.jinja_env.globals["foreign"] = foreign
     # secure_delivery: begin
-    site = Whitelist(hosts, missing="deny")
-    application = Application(secrets=SecretRing.of(secret), require_policy=True, upload_whitelist=site, delivery_whitelist=site)
+    own = Whitelist(hosts, missing="deny")
+    application = Application(secrets=SecretRing.of(secret), require_policy=True, upload_whitelist=own, delivery_whitelist=own)
     guard = Guard(application, [Rule("/photos", POST="pick", body=True), Rule("/photos/<handle>", GET="read", DELETE="remove")])
     app.jinja_env.globals["guard"] = guard
     app.wsgi_app = wsgi.SecureDelivery(app.wsgi_app, guard)
@@ -160,7 +171,7 @@ def main() -> None:
     other = socket.create_server((HOST, chosen.foreign_port))
     port, foreign_port = own.getsockname()[1], other.getsockname()[1]
     address, foreign = f"http://{HOST}:{port}", f"http://{HOST}:{foreign_port}"
-    hosts = sorted({f"{HOST}:{port}", f"localhost:{port}"})
+    hosts = [f"{HOST}:{port}", f"localhost:{port}"]
     app = create_app(secret=secret, hosts=hosts, folder=seeded(chosen.folder), foreign=foreign)
     thief = make_server(HOST, foreign_port, foreign_site(address), fd=other.fileno(), request_handler=QuietHandler)
     threading.Thread(target=thief.serve_forever, daemon=True).start()

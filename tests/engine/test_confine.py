@@ -42,7 +42,7 @@ def confined(code: str, *layers: str, user: int | None = None, cwd: Path | None 
 
 #: What is tried under which layers, and how it ends. Without the layers it is possible.
 ALONE = [
-    ("rlimits", "bytearray(500_000_000)", "MemoryError"),
+    ("rlimits", "__import__('mmap').mmap(-1, 500_000_000)", "OSError"),
     ("rlimits", "open('out', 'wb').write(bytes(200_000))", "OSError"),
     ("rlimits", "[os.open('/dev/null', 0) for _ in range(70)]", "OSError"),
     ("landlock", "open('/etc/passwd')", "PermissionError"),

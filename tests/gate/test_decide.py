@@ -158,7 +158,12 @@ def _through_wsgi(case: Case) -> Outcome:
     environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/door", "QUERY_STRING": scene.query, "wsgi.input": None}
     environ |= {} if scene.length is None else {"CONTENT_LENGTH": scene.length}
     environ |= {} if scene.authorization is None else {"HTTP_AUTHORIZATION": scene.authorization}
-    body = b"".join(wsgi.SecureDelivery(app, scene.guard)(environ, lambda status, headers, exc=None: answered.append(status)))
+
+    def start(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], object]:
+        answered.append(status)
+        return lambda _: None
+
+    body = b"".join(wsgi.SecureDelivery(app, scene.guard)(environ, start))
     return scene.outcome(int(answered[0][:3]), body, passed)
 
 
@@ -246,9 +251,7 @@ def test_explanations_agree(case: Case) -> None:
 
 # ------------------------------------------------------------------------------------------------ whitelists in requests
 
-_REQUESTS = [
-    raw for raw in json.loads((VECTORS / "whitelist.json").read_text("utf-8"))["cases"] if raw["kind"] == "request"
-]
+_REQUESTS = [raw for raw in json.loads((VECTORS / "whitelist.json").read_text("utf-8"))["cases"] if raw["kind"] == "request"]
 
 
 @pytest.mark.parametrize("raw", _REQUESTS, ids=[raw["id"] for raw in _REQUESTS])
@@ -526,13 +529,15 @@ _asked = st.builds(
 @settings(deadline=None, max_examples=300)
 def test_a_restriction_never_widens(policy: Policy, asked: RequestFacts, data: st.DataObject) -> None:
     """What a policy allows, the same policy with one restriction less allows as well; `call` loses `exif` with its names."""
+
     def allowed(one: Policy) -> bool:
         return decide(application(), replace(asked, signed=signed(one)), now=NOW).allowed
 
     if allowed(policy):
         names = ["handle", "container", "path", "url", "min_size", "max_size"]
         names += [] if Call.EXIF in asked.calls else ["call"]
-        assert allowed(replace(policy, **{data.draw(st.sampled_from(names)): None}))
+        without: dict[str, Any] = {data.draw(st.sampled_from(names)): None}
+        assert allowed(replace(policy, **without))
 
 
 @given(policy=_legal, asked=_asked, data=st.data())
@@ -549,7 +554,7 @@ def test_one_changed_character_is_refused(policy: Policy, asked: RequestFacts, d
 
 def _quickly(work: Callable[[], Any], bound_ms: float = 50) -> Any:
     """The result, which must come within the bound; the machine may stumble once or twice, not three times."""
-    for attempt in range(3):
+    for _ in range(3):
         start = time.perf_counter()
         result = work()
         if (time.perf_counter() - start) * 1000 < bound_ms:

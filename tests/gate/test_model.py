@@ -26,8 +26,8 @@ STRONG = "correct-horse-battery-staple-of-some-length"
 NOW = 1_700_000_000
 
 
-def secret(value: str = STRONG, *, state: SecretState = SecretState.ACTIVE, until: int | None = None, id: str = "") -> Secret:
-    return Secret(value=value.encode(), state=state, until=until, id=id)
+def secret(value: str = STRONG, *, state: SecretState = SecretState.ACTIVE, until: int | None = None, name: str = "") -> Secret:
+    return Secret(value=value.encode(), state=state, until=until, id=name)
 
 
 # --------------------------------------------------------------------------------------------------------------- secrets
@@ -102,7 +102,7 @@ def test_weak_secrets_are_told_apart(value: bytes, enough: bool) -> None:
 def test_the_refusal_of_a_weak_secret_names_it_without_its_value() -> None:
     """An error message goes to logs."""
     with pytest.raises(ConfigurationError) as caught:
-        SecretRing(secrets=(secret("hunter2hunter2", id="portal"),))
+        SecretRing(secrets=(secret("hunter2hunter2", name="portal"),))
     assert "portal" in str(caught.value)
     assert "hunter2" not in str(caught.value)
     with pytest.raises(ConfigurationError, match="unnamed"):
@@ -231,7 +231,7 @@ def test_the_version_changes_with_anything_that_changes_a_verdict() -> None:
         SecretRing(secrets=()),
     ]
     assert len({ring.version for ring in rings}) == len(rings)
-    assert SecretRing(secrets=(secret("a" + STRONG, id="named"),)).version == rings[0].version
+    assert SecretRing(secrets=(secret("a" + STRONG, name="named"),)).version == rings[0].version
 
 
 # ---------------------------------------------------------------------------------------------------------- applications
@@ -293,7 +293,14 @@ def test_sizes_are_inclusive(size: int, low: int | None, high: int | None, reaso
 
 @pytest.mark.parametrize(
     ("expiry", "now", "age"),
-    [(None, NOW, 3600), (NOW + 10, NOW, 10), (NOW + 9999, NOW, 3600), (NOW, NOW, 0), (NOW - 5, NOW, 0), (NOW + 1, NOW + 0.5, 0)],
+    [
+        (None, NOW, 3600),
+        (NOW + 10, NOW, 10),
+        (NOW + 9999, NOW, 3600),
+        (NOW, NOW, 0),
+        (NOW - 5, NOW, 0),
+        (NOW + 1, NOW + 0.5, 0),
+    ],
 )
 def test_an_answer_is_not_kept_past_the_policy(expiry: int | None, now: float, age: int) -> None:
     """Security promise 25: an age no longer than the policy has left, whole seconds rounded down."""

@@ -174,6 +174,13 @@ def test_fields_form() -> None:
     assert SignedPolicy("a+/=", "5f").as_fields() == {"policy": "a+/=", "signature": "5f"}
 
 
+def test_repr_is_cut_short() -> None:
+    """A pair that is good for hours does not get into logs whole."""
+    text = repr(SignedPolicy(PUBLISHED, PUBLISHED_SIGNATURE))
+    assert PUBLISHED_SIGNATURE not in text
+    assert PUBLISHED not in text
+
+
 # ------------------------------------------------------------------------------------------------------- round tripping
 
 _words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -236,7 +243,7 @@ def test_encoding_keeps_padding() -> None:
 def test_every_spelling_of_a_call_is_read(name: str) -> None:
     """The nine calls and the two older names, in a list or as the bare text that official schemas allow."""
     for value in (name, [name]):
-        assert Policy.decode(b64(json.dumps({"expiry": 1, "call": value}))).call == {CALL_NAMES[name]}
+        assert Policy.decode(b64(json.dumps({"expiry": 1, "call": value}))).call == frozenset([CALL_NAMES[name]])
 
 
 # ------------------------------------------------------------------------------------------------------------ strictness
@@ -296,6 +303,13 @@ def test_arbitrary_bytes_are_a_policy_error_or_a_policy(raw: bytes) -> None:
         Policy.decode(base64.urlsafe_b64encode(raw).decode())
     except PolicyError as error:
         assert error.reason.public.status == 403
+
+
+def test_too_long_a_text_is_not_decoded() -> None:
+    """4,096 characters at the most, for callers who decode without `verify`, too."""
+    with pytest.raises(PolicyError) as caught:
+        Policy.decode("A" * (MAX_ENCODED + 4))
+    assert caught.value.reason is Reason.BAD_ENCODING
 
 
 @pytest.mark.parametrize(
@@ -479,7 +493,7 @@ def test_lasting_is_stable_within_its_rounding() -> None:
 @pytest.mark.parametrize("call", ["read", Call.READ, ["read"], ("read",), {Call.READ}, iter(["read", "read"])])
 def test_lasting_takes_calls_in_any_form(call: Any) -> None:
     """One name, one call, or several of either."""
-    assert Policy.lasting(1, now=0, call=call).call == {Call.READ}
+    assert Policy.lasting(1, now=0, call=call).call == frozenset([Call.READ])
 
 
 def test_lasting_keeps_limits() -> None:

@@ -126,7 +126,10 @@ _SYSTEM = (
 
 
 def readable(more: Iterable[str] = ()) -> tuple[str, ...]:
-    """What a confined process may read: this interpreter's libraries, shared objects, fonts, and `more`."""
+    """What a confined process may read: this interpreter's libraries, shared objects, fonts, and `more`.
+
+    Every folder on the import path is among them, so data must not be kept beside installed code.
+    """
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     python = [sysconfig.get_path(name) for name in names] + [sysconfig.get_config_var("LIBDIR") or ""]
     wanted = dict.fromkeys([*_SYSTEM, *python, *(item for item in sys.path if item), *more])
@@ -273,7 +276,7 @@ def probe(limits: WorkLimits, rules: int | None) -> frozenset[str]:
     if child == 0:
         _try_all(outlet, limits, rules)
     os.close(outlet)
-    with open(inlet, encoding="ascii") as report:  # noqa: PTH123 - a descriptor has no path
+    with open(inlet, encoding="utf-8") as report:  # noqa: PTH123 - a descriptor has no path
         names = report.read().split()
     os.waitpid(child, 0)
     return frozenset(names)

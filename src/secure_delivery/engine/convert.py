@@ -50,7 +50,7 @@ def bind(registry: Registry, tasks: Sequence[Task]) -> Plan:
     for task in tasks:
         transformation = registry.transformations.get(task.name)
         if transformation is None:
-            raise TaskURLError(public=f"There is no task {_quoted(task.name)}{_near(task.name, registry.transformations)}.")
+            raise TaskURLError(public=f"There is no task {_quoted(task.name)}.{_near(task.name, registry.transformations)}")
         options = _options(task, transformation)
         steps.append(Step(name=task.name, options=options))
         version = registry.version_of("transformations", task.name)
@@ -68,7 +68,7 @@ def _options(task: Task, transformation: Transformation) -> dict[str, Any]:
         if param is None:
             known = [known.name for known in transformation.params]
             listed = f" It takes {_listed(known)}." if known else " It takes no options."
-            raise TaskURLError(public=f"{task.name} has no option {_quoted(key)}{_near(key, by_name)}.{listed}")
+            raise TaskURLError(public=f"{task.name} has no option {_quoted(key)}.{_near(key, by_name)}{listed}")
         if param.name in bound:
             raise TaskURLError(public=f"{task.name}: {param.name} is given twice.")
         bound[param.name] = _bound(task, param, value)
@@ -102,4 +102,4 @@ def _listed(names: Sequence[str]) -> str:
 
 def _near(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close and close[0] != name else ""
+    return f" Did you mean '{close[0]}'?" if close and close[0] != name else ""

@@ -2,34 +2,53 @@
 
 Knows: JSON, form and multipart bodies, piece by piece. Must not know: where the pieces come from.
 It never keeps more than `PEEK` bytes, and never needs the whole of a file.
+
+The wrapped app reads the same body again with a parser of its own. What two parsers could read differently (delimiters in
+the middle of a line, bare line feeds, blanks after a boundary, folded headers) is refused here: a file that only one of
+them sees would be a file that nobody counted. Sources: RFC 2046 section 5.1.1, RFC 7578.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
-from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Event, Field, File, MultipartDecoder, NeedData, State
 
 from .errors import BadRequest, CredentialConflict, Reason, TooLarge
 from .model import Decision
 from .policy import SignedPolicy
 
 PEEK = 65_536  # bytes looked at for a policy: sixteen times the longest one
-_SLICE = 16_384  # bytes of a multipart body decoded at a time
-_MAX_PARTS = 100  # security promise 41
+_MAX_HEAD = 16_384  # bytes of headers of one part; security promise 41, as is the next
+_MAX_PARTS = 100
 
 Fields = dict[str, str]
 
 
-def _media_type(content_type: str | None) -> tuple[str, str | None]:
-    """The media type in lower case, and the boundary of a multipart one."""
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
+_BOUNDARY_NAMED = re.compile(r"boundary[\s*0-9]*=", re.IGNORECASE)
+
+
+def _malformed(why: str) -> BadRequest:
+    return BadRequest(f"malformed multipart body: {why}", public="The multipart body is malformed.")
+
+
+def _media_type(content_type: str | None) -> tuple[str, bytes | None]:
+    """The media type in lower case, and the boundary when it is a form in parts.
+
+    Raises `BadRequest` for a boundary outside RFC 2046, or for two of them.
+    """
     kind, options = parse_options_header(content_type)
-    return kind.lower(), options.get("boundary")
+    kind, boundary = kind.lower(), options.get("boundary")
+    if kind != "multipart/form-data" or not boundary:
+        return kind, None
+    if _BOUNDARY.fullmatch(boundary) is None or len(_BOUNDARY_NAMED.findall(content_type or "")) != 1:
+        raise _malformed("the boundary")
+    return kind, boundary.encode("ascii")
 
 
 def signed_from_fields(fields: Fields) -> SignedPolicy | None:
@@ -62,11 +81,7 @@ def _from_json(body: bytes) -> SignedPolicy | None:
     if not isinstance(document, dict):
         return None
     nested = document.get("security")
-    found = [
-        signed_from_fields(_shown(group))
-        for group in (document, nested)
-        if isinstance(group, dict)
-    ]
+    found = [signed_from_fields(_shown(group)) for group in (document, nested) if isinstance(group, dict)]
     shown = [signed for signed in found if signed is not None]
     if len(shown) > 1:
         raise CredentialConflict("a policy beside security and one inside it")
@@ -85,23 +100,98 @@ def _from_form(body: bytes) -> SignedPolicy | None:
     return signed_from_fields(fields)
 
 
-def _events(decoder: MultipartDecoder, data: bytes) -> Iterator[Event]:
-    """The events that the next piece of a body gives, whatever its size.
+class _Part(NamedTuple):
+    """A part begins. What any parser could take for a file is one; `size` is that of its headers, in bytes."""
 
-    Raises `BadRequest` for a body that is not multipart, `TooLarge` for too many parts or too long headers.
-    """
-    # The decoder bounds what it holds together with what it is handed, so that it is handed less than that at a time.
-    for start in range(0, len(data), _SLICE):
-        if decoder.state is State.EPILOGUE:
-            return  # what follows the last part is no part, and would only be kept
-        try:
-            decoder.receive_data(data[start : start + _SLICE])
-            while not isinstance(event := decoder.next_event(), NeedData):
-                yield event
-        except RequestEntityTooLarge:
-            raise TooLarge("too many or too long form parts") from None
-        except ValueError as error:
-            raise BadRequest(f"malformed multipart body: {error}", public="The multipart body is malformed.") from None
+    name: str | None
+    is_file: bool
+    size: int
+
+
+class _Content(NamedTuple):
+    """Bytes of the part that began last; before the first and after the last part, of none. `complete`: its last ones."""
+
+    data: bytes
+    complete: bool
+
+
+_DOUBTFUL = re.compile(rb"\r(?!\n)|(?<!\r)\n|\x00")
+
+
+def _read_head(block: bytes) -> _Part:
+    """The part that headers announce; `block` begins with the line break that ends the delimiter's line."""
+    if _DOUBTFUL.search(block):
+        raise _malformed("line breaks within a header")
+    dispositions = []
+    for line in block.split(b"\r\n")[1:]:
+        name, colon, value = line.partition(b":")
+        if not colon or not name or name.strip() != name:
+            raise _malformed("a line that is no header")
+        if name.lower() == b"content-disposition":
+            dispositions.append(value.decode("latin-1"))
+    if len(dispositions) != 1:
+        raise _malformed("a part has exactly one Content-Disposition")
+    _, options = parse_options_header(dispositions[0].strip())
+    return _Part(options.get("name"), b"filename" in block.lower(), len(block))
+
+
+class _Multipart:
+    """Reads `multipart/form-data` strictly, in pieces of any size, keeping no more than a delimiter or one part's headers."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self._delimiter = b"--" + boundary
+        self._buffer = bytearray(b"\r\n")  # so that the first delimiter stands on a line of its own like every other
+        self._in_head = False
+        self._closed = False
+        self._parts = 0
+
+    @property
+    def held(self) -> int:
+        """How many bytes wait for what follows them."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> Iterator[_Part | _Content]:
+        """What the next piece brings. Raises `BadRequest`, and `TooLarge` for too many parts or too long headers."""
+        self._buffer += data
+        while (event := self._head() if self._in_head else self._content()) is not None:
+            yield event
+
+    def _head(self) -> _Part | None:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end > _MAX_HEAD or (end < 0 and len(self._buffer) > _MAX_HEAD):
+            raise TooLarge("too long headers of a form part")
+        if end < 0:
+            return None
+        block = bytes(self._buffer[:end])
+        del self._buffer[: end + 4]
+        self._parts += 1
+        if self._parts > _MAX_PARTS:
+            raise TooLarge("too many form parts")
+        if self._delimiter in block:
+            raise _malformed("a delimiter among headers")
+        self._in_head = False
+        return _read_head(block)
+
+    def _content(self) -> _Content | None:
+        buffer, length = self._buffer, len(self._delimiter)
+        at = buffer.find(self._delimiter)
+        if at < 0:
+            # What may be the beginning of a delimiter waits for its end: a line break and all but one of its characters.
+            ready = len(buffer) - length - 1
+            return self._take(ready, 0, complete=False) if ready > 0 else None
+        after = bytes(buffer[at + length : at + length + 2])
+        if len(after) < 2:
+            return None
+        if buffer[max(at - 2, 0) : at] != b"\r\n" or after not in (b"\r\n", b"--") or self._closed:
+            raise _malformed("a delimiter that is not a line of its own")
+        self._closed = after == b"--"
+        self._in_head = not self._closed
+        return self._take(at - 2, length + 2, complete=True)
+
+    def _take(self, end: int, behind: int, *, complete: bool) -> _Content:
+        data = bytes(self._buffer[:end])
+        del self._buffer[: end + behind]
+        return _Content(data, complete)
 
 
 class Peek:
@@ -117,10 +207,8 @@ class Peek:
         self._fields: Fields = {}
         self._field: str | None = None
         self._done = False
-        self._decoder: MultipartDecoder | None = None
-        if self._kind == "multipart/form-data" and boundary:
-            self._decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), PEEK, max_parts=_MAX_PARTS)
-        elif self._kind not in ("application/json", "application/x-www-form-urlencoded"):
+        self._parts = None if boundary is None else _Multipart(boundary)
+        if self._parts is None and self._kind not in ("application/json", "application/x-www-form-urlencoded"):
             self._done = True
 
     def feed(self, data: bytes, *, more: bool) -> bool:
@@ -131,8 +219,8 @@ class Peek:
         """
         if self._done:
             return False
-        if self._decoder is not None:
-            self._feed_multipart(self._decoder, data, more=more)
+        if self._parts is not None:
+            self._feed_multipart(self._parts, data, more=more)
         else:
             self._seen += data
             if len(self._seen) > PEEK:
@@ -140,19 +228,20 @@ class Peek:
             self._done = not more
         return not self._done
 
-    def _feed_multipart(self, decoder: MultipartDecoder, data: bytes, *, more: bool) -> None:
-        for event in _events(decoder, data):
-            if isinstance(event, File):
+    def _feed_multipart(self, parts: _Multipart, data: bytes, *, more: bool) -> None:
+        for event in parts.feed(data):
+            if isinstance(event, _Content):
+                if self._field is not None:
+                    self._fields[self._field] += event.data.decode("latin-1")
+                    self._field = None if event.complete else self._field
+            elif event.is_file:
                 self._done = True
                 return
-            if isinstance(event, Field):
-                self._field = event.name if event.name in ("policy", "signature") else None
-                if self._field in self._fields:
-                    raise CredentialConflict(f"{self._field} is given twice in the body")
-                if self._field is not None:
-                    self._fields[self._field] = ""
-            elif isinstance(event, Data) and self._field is not None:
-                self._fields[self._field] += event.data.decode("latin-1")
+            elif event.name in ("policy", "signature"):
+                if event.name in self._fields:
+                    raise CredentialConflict(f"{event.name} is given twice in the body")
+                self._field = event.name
+                self._fields[event.name] = ""
         self._seen += b"\0" * min(len(data), PEEK + 1)
         if not more or len(self._seen) > PEEK:
             self._done = True
@@ -169,40 +258,51 @@ class Peek:
 class SizeMeter:
     """Counts what is really uploaded against the bounds of a decision (security promise 17).
 
-    A raw body is counted whole; of a multipart body each file part is counted by itself, exactly. `feed` and `end` return
-    the reason to refuse, or `None`.
+    A raw body is counted whole; of a multipart body each file part is counted by itself, exactly, and everything that is no
+    file may take `PEEK` bytes together: an app that keeps the body as it came must not keep much that nobody counted.
+    `feed` and `end` return the reason to refuse, or `None`.
     """
 
     def __init__(self, decision: Decision, content_type: str | None) -> None:
         self._decision = decision
         self._size = 0
+        self._others = 0
         self._refused: Reason | None = None
-        kind, boundary = _media_type(content_type)
-        self._decoder: MultipartDecoder | None = None
         self._in_file = False
-        if kind == "multipart/form-data" and boundary:
-            self._decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), PEEK, max_parts=_MAX_PARTS)
+        self._parts: _Multipart | None = None
+        self._fault: BadRequest | None = None
+        try:
+            _, boundary = _media_type(content_type)
+            self._parts = None if boundary is None else _Multipart(boundary)
+        except BadRequest as fault:  # raised with the first bytes: a body that is never read does no harm
+            self._fault = fault
 
     def feed(self, data: bytes) -> Reason | None:
-        """Count the next piece. Raises `BadRequest` for malformed multipart, `TooLarge` for too many parts."""
+        """Count the next piece. Raises `BadRequest` for malformed multipart, `TooLarge` for too much that is no file."""
+        if self._fault is not None:
+            raise self._fault
         if self._refused is not None:
             return self._refused
-        if self._decoder is None:
+        if self._parts is None:
             self._size += len(data)
             self._judge(complete=False)
         else:
-            for event in _events(self._decoder, data):
+            for event in self._parts.feed(data):
                 self._count(event)
         return self._refused
 
-    def _count(self, event: Event) -> None:
-        if isinstance(event, File):
-            self._in_file, self._size = True, 0
-        elif isinstance(event, Field):
-            self._in_file = False
-        elif isinstance(event, Data) and self._in_file:
+    def _count(self, event: _Part | _Content) -> None:
+        if isinstance(event, _Part):
+            self._in_file, self._size = event.is_file, 0
+            self._others += event.size
+        elif self._in_file:
             self._size += len(event.data)
-            self._judge(complete=not event.more_data)
+            self._judge(complete=event.complete)
+            self._in_file = not event.complete
+        else:
+            self._others += len(event.data)
+        if self._others > PEEK:
+            raise TooLarge("more than 64 KiB of a form that are no file")
 
     def _judge(self, *, complete: bool) -> None:
         reason = self._decision.admits_size(self._size)
@@ -211,6 +311,9 @@ class SizeMeter:
 
     def end(self) -> Reason | None:
         """The body is over: judge what only then is known."""
-        if self._decoder is None and self._refused is None:
+        if self._parts is None and self._refused is None:
+            self._judge(complete=True)
+        elif self._parts is not None and self._in_file:  # cut off, and some parsers take that for a whole file
+            self._size += self._parts.held
             self._judge(complete=True)
         return self._refused

@@ -40,8 +40,8 @@ def working(image: Image.Image, *, keep_cmyk: bool = False, keep_profile: bool =
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return image.point([level >> 8 for level in range(65536)], "L") if image.mode == "I;16" else _shifted(image)
+    if image.mode.startswith("I;16"):  # by way of 32 bits: converting straight to "L" cuts everything above 255 to white
+        return image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
     if image.mode == "P" or (image.mode in ("1", "L", "RGB") and "transparency" in image.info):
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
     if image.mode in _READY:
@@ -49,11 +49,6 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode not in _PLAIN:
         raise Unsupported(f"mode {image.mode}", public="Pictures with 32-bit samples or Lab colours are not supported.")
     return image.convert(_PLAIN[image.mode])
-
-
-def _shifted(image: Image.Image) -> Image.Image:
-    """Sixteen bits in another byte order than the machine's."""
-    return _eight_bits(Image.frombytes("I;16", image.size, image.tobytes("raw", "I;16")))
 
 
 def _is_srgb(profile: bytes) -> bool:

@@ -1,0 +1,141 @@
+"""Thumbnails of a camera picture on one core: our transformations next to sharp.
+
+Knows: two worker processes, their memory, npm. Must not know: how either decodes.
+
+Both decode from the file and encode into memory, JPEG quality 80, 300 pixels wide, each in one process on the same core,
+in turns. Memory is what one picture adds at its peak to a process that has made a tiny one before.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from measure import BENCH, Effort, Row, Tick, UnavailableError, in_rate, in_turns, pinned, ratio, spread
+from picture import photograph, thumbnail
+
+NAME = "images"
+NODE = BENCH / ".node"
+SHARP = "sharp@0.35"
+WIDTH = 300
+_OURS = [sys.executable, str(BENCH / "worker.py")]
+_SHARP = ["node", str(BENCH / "sharp_worker.mjs"), str(NODE)]
+
+
+def steps(effort: Effort) -> int:
+    """How often the progress moves on."""
+    return effort.load_rounds + 3
+
+
+class Worker:
+    """A process that makes pictures smaller, on the first core."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.process = subprocess.Popen(
+            [*pinned(0), *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        greeting = self._line()
+        self.version = greeting.removeprefix("ready").strip()
+        self.ask(1, thumbnail(), 32)
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            assert self.process.stderr is not None
+            said = self.process.stderr.read().strip().splitlines()
+            raise UnavailableError(f"{Path(self.process.args[-1]).name}: {said[-1] if said else 'ended'}")  # type: ignore[index]
+        return line
+
+    def ask(self, count: int, path: Path, width: int) -> float:
+        """Pictures per second."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{count} {path} {width}\n")
+        self.process.stdin.flush()
+        seconds, _, size = self._line().split()
+        if int(size) < 500:
+            raise RuntimeError("the result is no picture")
+        return count / float(seconds)
+
+    def peak(self, path: Path) -> float:
+        """Megabytes that one picture adds at its peak, by the kernel's own mark."""
+        folder = Path("/proc") / str(self.process.pid)
+        (folder / "clear_refs").write_text("5")  # 5 sets the high-water mark back to what is resident now
+        before = self._status(folder, "VmRSS")
+        self.ask(1, path, WIDTH)
+        return (self._status(folder, "VmHWM") - before) / 1024
+
+    @staticmethod
+    def _status(folder: Path, name: str) -> int:
+        lines = (folder / "status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(name + ":"))
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def install_sharp() -> None:
+    """sharp with its own libvips, from the npm registry, into `bench/.node`. Done once."""
+    if (NODE / "node_modules" / "sharp").exists():
+        return
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            raise UnavailableError(f"{program} is not installed")
+    NODE.mkdir(exist_ok=True)
+    command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel", "error", "--prefix", str(NODE), SHARP]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise UnavailableError(f"npm could not install sharp: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
+
+
+def _peaks(command: Sequence[str], path: Path) -> float:
+    worker = Worker(command)
+    try:
+        return worker.peak(path)
+    finally:
+        worker.close()
+
+
+def measure(effort: Effort, tick: Tick) -> list[Row]:
+    """The rows of this suite."""
+    install_sharp()
+    path = photograph()
+    peaks: dict[str, list[float]] = {"ours": [], "sharp": []}
+    for _ in range(3):
+        peaks["ours"].append(_peaks(_OURS, path))
+        peaks["sharp"].append(_peaks(_SHARP, path))
+        tick()
+    ours, sharp = Worker(_OURS), Worker(_SHARP)
+    try:
+        for worker in (ours, sharp):
+            worker.ask(2, path, WIDTH)
+        taken = in_turns(
+            {
+                "ours": lambda: ours.ask(effort.pictures, path, WIDTH),
+                "sharp": lambda: sharp.ask(effort.pictures, path, WIDTH),
+            },
+            effort.load_rounds,
+            tick,
+        )
+    finally:
+        ours.close()
+        sharp.close()
+    value, low, high = ratio(taken["ours"], taken["sharp"])
+    name = f"300 px from 12 megapixels ({path.stat().st_size / 1e6:.1f} MB JPEG), one core / sharp"
+    speed = {"ours": in_rate(taken["ours"]), "theirs": in_rate(taken["sharp"])}
+    middle, least, most = spread(peaks["ours"])
+    other, _, _ = spread(peaks["sharp"])
+    memory = {"ours": f"{middle:.0f} MB", "theirs": f"{other:.0f} MB"}
+    return [
+        Row(suite=NAME, name=name, value=value, low=low, high=high, at_least=1.0, **speed),
+        Row(
+            suite=NAME, name="memory one such picture adds", value=middle, low=least, high=most, unit="MB", at_most=40, **memory
+        ),
+    ]

@@ -1,0 +1,314 @@
+"""The tasks of transformation URLs that this plugin offers: what each takes, and what it asks of a picture.
+
+Knows: option names, ranges and defaults of the Filestack documentation (image tasks; `output`).
+Must not know: Pillow. The server process imports this module to bind URLs; only a worker, in `warm` or `apply`, loads more.
+
+`VERSION` is part of the key of every kept result. Raise it when the same options give other pixels or bytes: a changed
+default, filter or rounding; not for a repaired crash. A new Pillow counts only if its results differ.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+
+from secure_delivery.plugin import (
+    REQUIRED,
+    Media,
+    Param,
+    Transformation,
+    Unsupported,
+    WorkLimits,
+    boolean,
+    choice,
+    either,
+    integer,
+    listing,
+)
+
+from .colours import WHITE, colour
+
+if TYPE_CHECKING:
+    from .picture import Picture
+
+VERSION = "1"
+
+_QUALITY = either(choice("input"), integer(1, 100))
+_OUTPUT_QUALITY = 100  # the documented default of `output`; every other task uses the encoder's own
+_VERTICAL = {"top": 0.0, "middle": 0.5, "center": 0.5, "bottom": 1.0}
+_HORIZONTAL = {"left": 0.0, "center": 0.5, "middle": 0.5, "right": 1.0}
+
+_ALIGN = either(
+    choice("top", "middle", "bottom", "left", "center", "right", "faces"),
+    listing(choice(*_VERTICAL), choice(*_HORIZONTAL)),
+)
+
+#: Documented formats to Pillow's words. `pjpg` is a JPEG that builds up in passes.
+_PICTURES = {
+    "jpg": "JPEG",
+    "pjpg": "JPEG",
+    "png": "PNG",
+    "webp": "WEBP",
+    "gif": "GIF",
+    "bmp": "BMP",
+    "tiff": "TIFF",
+    "avif": "AVIF",
+}
+_DOCUMENTS = ("doc", "docx", "html", "odp", "ods", "odt", "pdf", "ppt", "pptx", "svg", "txt", "xls", "xlsx")
+
+
+class PictureTask:
+    """A transformation of pictures: what all tasks here share."""
+
+    params: ClassVar[tuple[Param, ...]] = ()
+    version = VERSION
+
+    def warm(self) -> None:
+        """Import Pillow and all it would load late, before a worker is confined."""
+        import_module(".picture", __package__).warm()
+
+    def apply(self, media: Media, options: Mapping[str, Any], limits: WorkLimits) -> Media:
+        """Note what is to be done; the picture is decoded and encoded once, when the last result is opened.
+
+        Raises `Unsupported`, `TooLarge`, `Corrupt` from the header; `open` of the result raises these and `ProcessingLimit`.
+        """
+        from .picture import Picture
+
+        return self.change(Picture.of(media, limits), options)
+
+    def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
+        raise NotImplementedError
+
+
+class Resize(PictureTask):
+    """`resize`: to a width, a height, or both; 0 is the same as leaving one out.
+
+    `clip` fits inside the box, `max` does too but never enlarges, `crop` fills the box and cuts the surplus by `align`,
+    `scale` distorts. With one side given, the other follows in every fit.
+    """
+
+    params = (
+        Param("width", integer(0, 10_000), ("w",), 0),
+        Param("height", integer(0, 10_000), ("h",), 0),
+        Param("fit", choice("clip", "crop", "scale", "max"), ("f",), "clip"),
+        Param("align", _ALIGN, ("a",), "center"),
+        Param("filter", choice("lanczos", "bicubic", "hamming", "bilinear", "box", "nearest"), (), "lanczos"),
+    )
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        if not options["width"] and not options["height"]:
+            raise ValueError("one of width and height must be greater than 0.")
+
+    def apply(self, media: Media, options: Mapping[str, Any], limits: WorkLimits) -> Media:
+        if options["align"] == "faces":
+            raise Unsupported(public="resize: align:faces needs a plugin that finds faces, and none is installed.")
+        return super().apply(media, options, limits)
+
+    def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
+        from . import edits
+
+        return picture.edited(
+            edits.Resize(
+                width=options["width"],
+                height=options["height"],
+                fit=options["fit"],
+                align=_fractions(options["align"]),
+                filter=options["filter"],
+            )
+        )
+
+
+def _fractions(align: Any) -> tuple[float, float]:
+    """How much of the surplus is cut off at the left and at the top."""
+    if isinstance(align, str):
+        return _HORIZONTAL.get(align, 0.5), _VERTICAL.get(align, 0.5)
+    vertical, horizontal = align
+    return _HORIZONTAL[horizontal], _VERTICAL[vertical]
+
+
+class Crop(PictureTask):
+    """`crop`: a rectangle [x, y, width, height] in pixels; what lies outside the picture is left out."""
+
+    params = (
+        Param(
+            "dim",
+            listing(integer(0, 100_000), integer(0, 100_000), integer(1, 100_000), integer(1, 100_000)),
+            ("d",),
+            REQUIRED,
+        ),
+    )
+
+    def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
+        from . import edits
+
+        left, top, width, height = options["dim"]
+        return picture.edited(edits.Crop(left=left, top=top, width=width, height=height))
+
+
+class Rotate(PictureTask):
+    """`rotate`: clockwise by whole degrees, or by the orientation tag.
+
+    Pictures are turned upright by their tag in any case, so `deg:exif` and `exif:true` ask for what happens anyway;
+    `exif:false` keeps the pixels as stored and drops the tag.
+    """
+
+    params = (
+        Param("deg", either(choice("exif"), integer(0, 359)), ("d",)),
+        Param("exif", boolean(), ("e",)),
+        Param("background", colour(), ("b",), WHITE),
+    )
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        if options["deg"] is None and options["exif"] is None:
+            raise ValueError("deg or exif is needed.")
+        if options["deg"] == "exif" and options["exif"] is False:
+            raise ValueError("deg:exif and exif:false contradict each other.")
+
+    def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
+        from . import edits
+
+        if options["exif"] is False:
+            picture = picture.unturned()
+        if options["deg"] in (None, "exif"):
+            return picture
+        return picture.edited(edits.Rotate(degrees=options["deg"], background=tuple(options["background"])))
+
+
+class Flip(PictureTask):
+    """`flip`: top to bottom."""
+
+    def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
+        from . import edits
+
+        return picture.edited(edits.Mirror(sideways=False))
+
+
+class Flop(PictureTask):
+    """`flop`: left to right."""
+
+    def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
+        from . import edits
+
+        return picture.edited(edits.Mirror(sideways=True))
+
+
+class Output(PictureTask):
+    """`output`: another format. A pair that pictures do not have is `Unsupported` and named.
+
+    `density`, `pageformat`, `pageorientation` and `secure` say how documents are drawn; a picture is the same whatever they
+    are, so that one URL serves both. `strip` asks for what happens anyway, unless `compress=metadata:true` said otherwise.
+    """
+
+    params = (
+        Param("format", choice(*_PICTURES, *_DOCUMENTS), ("f",)),
+        Param("background", colour(), ("b",)),
+        Param("page", integer(1, 99_999), ("p",), 1),
+        Param("density", integer(1, 500), ("d",)),
+        Param("compress", boolean(), ("c",), False),
+        Param("quality", _QUALITY, ("q",)),
+        Param("strip", boolean(), ("t",), False),
+        Param("colorspace", choice("rgb", "cmyk", "input"), ("o",), "rgb"),
+        Param("secure", boolean(), ("s",), False),
+        Param("docinfo", boolean(), ("i",), False),
+        Param("pageformat", choice("a2", "a3", "a4", "a5", "b4", "b5", "letter", "legal", "tabloid"), ("a",)),
+        Param("pageorientation", choice("portrait", "landscape"), ("r",)),
+    )
+
+    def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
+        if options["docinfo"]:
+            raise Unsupported(public="output: docinfo describes documents, and this file is a picture.")
+        form = picture.form
+        wanted = options["format"]
+        if wanted is not None:
+            form = _PICTURES.get(wanted, "")
+            if not form:
+                raise Unsupported(public=f"Unsupported conversion: {picture.facts.form.lower()} to {wanted}.")
+        if options["colorspace"] == "cmyk" and form not in ("JPEG", "TIFF"):
+            raise Unsupported(public=f"output: {form.lower()} has no CMYK; jpg and tiff do.")
+        encoding = picture.encoding
+        changes: dict[str, Any] = {"form": form, "colorspace": options["colorspace"]}
+        changes["progressive"] = wanted == "pjpg" or (wanted is None and encoding.progressive)
+        changes["compress"] = options["compress"] or encoding.compress
+        changes["keep_metadata"] = encoding.keep_metadata and not options["strip"]
+        changes["quality"] = options["quality"] or encoding.quality or _OUTPUT_QUALITY
+        if options["background"] is not None:
+            changes["background"] = tuple(options["background"])
+        return picture.at_page(options["page"]).encoded(**changes)
+
+
+class Quality(PictureTask):
+    """`quality`: 1 to 100, or that of the source (`input`), for JPEG and WebP; other formats have none and stay as they are.
+
+    A result of the same format and no more pixels is never larger than the source.
+    """
+
+    params = (Param("value", _QUALITY, ("v",), REQUIRED),)
+
+    def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
+        if picture.form not in ("JPEG", "WEBP"):
+            return picture
+        return picture.encoded(quality=options["value"], bounded=True)
+
+
+class Compress(PictureTask):
+    """`compress`: smaller without visible loss, for PNG and JPEG; other formats only lose their metadata.
+
+    `metadata:true` keeps EXIF, XMP and the colour profile of the source.
+    """
+
+    params = (Param("metadata", boolean(), ("m",), False),)
+
+    def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
+        return picture.encoded(compress=True, keep_metadata=options["metadata"])
+
+
+class NoMetadata(PictureTask):
+    """`no_metadata`: the same pixels without EXIF, XMP, texts and thumbnail."""
+
+    def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
+        return picture.encoded(keep_metadata=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A `Media` that says something about a file instead of being it."""
+
+    filename: str
+    data: bytes = field(repr=False)
+    mimetype: str = "application/json"
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def open(self) -> BinaryIO:
+        return BytesIO(self.data)
+
+
+class ImageSize(PictureTask):
+    """`imagesize`: width and height in pixels, upright, as JSON."""
+
+    def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
+        width, height = picture.dimensions()
+        data = json.dumps({"width": width, "height": height}).encode()
+        return Report(filename="imagesize.json", data=data)
+
+
+def transformations() -> dict[str, Transformation]:
+    """Every task by its name in URLs."""
+    return {
+        "resize": Resize(),
+        "crop": Crop(),
+        "rotate": Rotate(),
+        "flip": Flip(),
+        "flop": Flop(),
+        "output": Output(),
+        "quality": Quality(),
+        "compress": Compress(),
+        "no_metadata": NoMetadata(),
+        "imagesize": ImageSize(),
+    }
