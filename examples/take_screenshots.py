@@ -45,7 +45,7 @@ def running(app: Path) -> Iterator[tuple[str, str]]:
 
 
 def save(page: Page, target: Path, *, whole: bool = True) -> None:
-    """The page, as tall as it is, as a PNG of 256 dithered colours: half the size, and no difference to be seen."""
+    """The page, as tall as it is, as a PNG; one that is full of pictures in 256 dithered colours, for its size."""
     page.wait_for_load_state("networkidle")
     if whole:  # a taller window rather than a stitched picture: frames below the edge are not drawn in the latter
         height = page.evaluate("Math.ceil(document.body.getBoundingClientRect().height)")
@@ -53,7 +53,9 @@ def save(page: Page, target: Path, *, whole: bool = True) -> None:
     page.wait_for_timeout(300)
     shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     target.parent.mkdir(exist_ok=True)
-    shot.quantize(palette=shot.quantize(256), dither=Image.Dither.FLOYDSTEINBERG).save(target, optimize=True)
+    shot.save(target, optimize=True)
+    if target.stat().st_size > 150_000:
+        shot.quantize(palette=shot.quantize(256), dither=Image.Dither.FLOYDSTEINBERG).save(target, optimize=True)
     print(target.relative_to(HERE))
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ..engine import Engine
 from ..engine.settings import PREFIX, Settings
+from ..gate.errors import ConfigurationError
 from ..gate.model import Application
 from .files import store_file
 from .output import Config, engine_for, out, say
@@ -35,7 +36,7 @@ def serve(
 
     given: dict[str, Any] = {"host": host, "port": port, "workers": workers, "data": str(data) if data else None}
     settings = Settings.load(config, **given)
-    address = settings.host, settings.port or _free_port(settings.host)
+    address = settings.host, _port(settings.host, settings.port)
     given["port"] = address[1]
     base = settings.public_url.rstrip("/") or f"http://{_in_url(address[0])}:{address[1]}"
     with engine_for(config, **given) as engine:
@@ -60,12 +61,17 @@ def serve(
     ).serve()
 
 
-def _free_port(host: str) -> int:
+def _port(host: str, port: int) -> int:
+    """The port to listen on: the wanted one if it is free, a free one for 0. Raises `ConfigurationError` otherwise."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-    return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigurationError(f"host, port: cannot listen on {host}:{port}: {error.strerror}") from None
+        chosen: int = probe.getsockname()[1]
+    return chosen
 
 
 def _in_url(host: str) -> str:

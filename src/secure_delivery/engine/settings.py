@@ -102,7 +102,7 @@ class Settings:
         _names, ("rlimits", "seccomp", "landlock"), "Confinement layers without which nothing is decoded."
     )
     rendition_max_age: int = _setting(_number(0, 31_536_000), 3600, "Seconds an unsigned answer may be cached.")
-    quiet: bool = _setting(_flag, False, "No access log.")
+    quiet: bool = _setting(_flag, False, "Log only warnings and errors, not every request.")
     plugins_blocked: tuple[str, ...] = _setting(_names, (), "Names of installed plugins that are not loaded.")
     plugins_rank: tuple[str, ...] = _setting(_names, (), "Plugins from strongest to weakest where two offer the same.")
     plugins: Mapping[str, Mapping[str, Any]] = _setting(_tables, dict, "Settings of each plugin, as [plugins.NAME].")

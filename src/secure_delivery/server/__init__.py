@@ -83,7 +83,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             Exception: on_crash,
         },
         middleware=[
-            *([] if engine.settings.quiet else [Middleware(AccessLog)]),
+            Middleware(AccessLog),
             Middleware(Preflights, context=context),
         ],
         lifespan=lifespan,
@@ -104,5 +104,15 @@ async def _on_database(request: Request, error: Exception) -> Response:
 
 
 def application() -> Starlette:
-    """The factory that `secure-delivery serve` gives to each server process: settings from file and environment."""
-    return create_app()
+    """The factory that `secure-delivery serve` gives to each server process: settings from file and environment.
+
+    The process is ours, so logging is set up here: one line per request and fault on standard error.
+    """
+    settings = Settings.load()
+    ours = logging.getLogger("secure_delivery")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    ours.handlers = [handler]
+    ours.propagate = False
+    ours.setLevel(logging.WARNING if settings.quiet else logging.INFO)
+    return create_app(settings)

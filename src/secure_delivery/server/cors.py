@@ -93,7 +93,7 @@ class AccessLog:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or not access.isEnabledFor(logging.INFO):
             await self._app(scope, receive, send)
             return
         began, status = time.perf_counter(), 0

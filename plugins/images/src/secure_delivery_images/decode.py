@@ -35,7 +35,7 @@ from secure_delivery.plugin import (
     WorkLimits,
 )
 
-from .headers import HEAD, Size, announced, format_of
+from .headers import HEAD, Size, announced, format_of, png_exif
 
 MAX_FRAMES = 256  # security promise 40
 MAX_BLOCK = 1 << 20  # bytes of one metadata block (security promise 43)
@@ -131,15 +131,11 @@ def inspect(media: Media, limits: WorkLimits) -> Facts:
             check_area(canvas, limits)
         image = open_image(stream, form, limits)
         frames = form in ("GIF", "WEBP") and bool(getattr(image, "is_animated", False))
-        return _facts(image, form, size, frames)
-
-
-def _facts(image: ImageFile.ImageFile, form: str, size: int, frames: bool) -> Facts:
-    orientation = orientation_of(image)
-    stored = Size(*image.size)
-    if form == "TIFF" and orientation >= 5:
-        stored = Size(*image.size[::-1])  # Pillow gives the upright size of this format, and turns it when decoding
-    return Facts(form=form, stored=stored, orientation=orientation, size=size, frames=frames)
+        orientation = _orientation(image, stream)
+        stored = Size(*image.size)
+        if form == "TIFF" and orientation >= 5:
+            stored = Size(*image.size[::-1])  # Pillow gives the upright size of this format, and turns it when decoding
+        return Facts(form=form, stored=stored, orientation=orientation, size=size, frames=frames)
 
 
 def open_image(stream: BinaryIO, form: str, limits: WorkLimits) -> ImageFile.ImageFile:
@@ -167,10 +163,15 @@ def set_up(limits: WorkLimits) -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
-def orientation_of(image: Image.Image) -> int:
+def _orientation(image: ImageFile.ImageFile, stream: BinaryIO) -> int:
     """The orientation tag, 1 when there is none or nonsense."""
     try:
-        value = image.getexif().get(_ORIENTATION)
+        if isinstance(image, PngImageFile):  # whose own way would decode the whole picture
+            exif = Image.Exif()
+            exif.load(png_exif(stream))
+        else:
+            exif = image.getexif()
+        value = exif.get(_ORIENTATION)
     except MemoryError:
         raise
     except Exception:  # a damaged tag directory: the picture itself may be fine

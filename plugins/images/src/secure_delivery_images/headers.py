@@ -35,6 +35,8 @@ _SIGNATURES = (
 )
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # lengths of the header behind the two letters, which alone are no signature
 _AVIF_BRANDS = (b"avif", b"avis")
+_MAX_CHUNKS = 1 << 16
+_MAX_EXIF = 1 << 20
 _MAX_BOXES = 4096  # a picture has a few dozen; a hostile file must not keep us counting
 
 
@@ -112,3 +114,22 @@ def _avif(stream: BinaryIO) -> Size | None:
             width, height = struct.unpack_from(">II", head, 12)
             found = max(found, Size(width, height), key=lambda size: size.width * size.height)
     return found if found.width else None
+
+
+def png_exif(stream: BinaryIO) -> bytes:
+    """The EXIF block of a PNG file, wherever in the file it stands; empty when there is none.
+
+    Chunks are stepped over, not read: it may come behind the pixels, and Pillow would decode all of them to get there.
+    """
+    stream.seek(8)
+    for _ in range(_MAX_CHUNKS):
+        head = stream.read(8)
+        if len(head) < 8:
+            break
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"eXIf" and length <= _MAX_EXIF:
+            return stream.read(length)
+        if kind == b"IEND":
+            break
+        stream.seek(length + 4, 1)
+    return b""
