@@ -3,7 +3,8 @@
 Knows: granian, wrk. Must not know: how one judges.
 
 Server on one core, load generator on another. The bare, the guarded and the naively guarded app run at the same time, each
-on its port, and are loaded in turns; the idle ones cost nothing.
+on its port, and are loaded in turns; the idle ones cost nothing. Beside the requests per second stands the processor time
+that one request cost the server: a busy machine distorts it less.
 """
 
 from __future__ import annotations
@@ -14,10 +15,25 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from measure import BENCH, CACHE, Effort, Row, Tick, UnavailableError, free_port, in_rate, in_turns, pinned, ratio, running
+from measure import (
+    BENCH,
+    CACHE,
+    Effort,
+    Row,
+    Tick,
+    UnavailableError,
+    free_port,
+    in_rate,
+    in_turns,
+    in_us,
+    pinned,
+    processor_time,
+    ratio,
+    running,
+)
 from verification import HOST, SECRET
 
 from secure_delivery import Call, Policy
@@ -82,11 +98,11 @@ def wrk(port: int, urls: Path, seconds: int) -> float:
 
 
 def granian(app: str, interface: str, port: int) -> list[str]:
-    """The command line of one server process on the first core."""
+    """The command line of one server process on the first core, with one Python thread: more only contend for the core."""
     return [
         *pinned(0),
         *(sys.executable, "-m", "granian", "--interface", interface, "--port", str(port), "--workers", "1"),
-        *("--no-ws", "--http", "1", "--log-level", "warning", f"apps:{app}"),
+        *("--no-ws", "--http", "1", "--blocking-threads", "1", "--log-level", "warning", f"apps:{app}"),
     ]
 
 
@@ -100,23 +116,42 @@ def measure(effort: Effort, tick: Tick) -> list[Row]:
     rows: list[Row] = []
     for interface in ("asgi", "wsgi"):
         with ExitStack() as stack:
-            ports = {name: free_port() for name in CONTENDERS}
-            for name, port in ports.items():
+            servers = {}
+            for name in CONTENDERS:
+                port = free_port()
                 command = granian(f"{name}_{interface}", interface, port)
                 log = CACHE / f"{name}_{interface}.log"
-                stack.enter_context(running(command, port=port, environment={"PYTHONPATH": str(BENCH)}, log=log))
+                pid = stack.enter_context(running(command, port=port, environment={"PYTHONPATH": str(BENCH)}, log=log))
+                servers[name] = Server(port=port, pid=pid)
             for load in LOADS:
-                rows += _loaded(interface, load, ports, files[load.key], effort, tick)
+                rows += _loaded(interface, load, servers, files[load.key], effort, tick)
     return rows
 
 
-def _loaded(interface: str, load: Load, ports: dict[str, int], urls: Path, effort: Effort, tick: Tick) -> list[Row]:
-    def contender(port: int) -> Callable[[], float]:
-        return lambda: wrk(port, urls, effort.load_seconds)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One of the contenders, and the processor time of one request in each round."""
 
-    for port in ports.values():
-        wrk(port, urls, 1)
-    taken = in_turns({name: contender(port) for name, port in ports.items()}, effort.load_rounds, tick)
+    port: int
+    pid: int
+    costs: list[float] = field(default_factory=list)
+
+    def loaded(self, urls: Path, seconds: int) -> float:
+        """Requests per second; notes what one of them cost."""
+        before = processor_time(self.pid)
+        rate = wrk(self.port, urls, seconds)
+        self.costs.append((processor_time(self.pid) - before) / (rate * seconds))
+        return rate
+
+
+def _loaded(interface: str, load: Load, servers: dict[str, Server], urls: Path, effort: Effort, tick: Tick) -> list[Row]:
+    def contender(server: Server) -> Callable[[], float]:
+        return lambda: server.loaded(urls, effort.load_seconds)
+
+    for server in servers.values():
+        wrk(server.port, urls, 1)
+        server.costs.clear()
+    taken = in_turns({name: contender(server) for name, server in servers.items()}, effort.load_rounds, tick)
     rows = []
     for name, words in (("guarded", ""), ("naive", ", naive verifier instead")):
         value, low, high = ratio(taken[name], taken["bare"])
@@ -127,8 +162,8 @@ def _loaded(interface: str, load: Load, ports: dict[str, int], urls: Path, effor
                 value=value,
                 low=low,
                 high=high,
-                ours=in_rate(taken[name]),
-                theirs=in_rate(taken["bare"]),
+                ours=f"{in_rate(taken[name])}, {in_us(servers[name].costs)}",
+                theirs=f"{in_rate(taken['bare'])}, {in_us(servers['bare'].costs)}",
                 at_least=getattr(load, interface) if name == "guarded" else None,
             )
         )

@@ -3,7 +3,7 @@
 Knows: two worker processes, their memory, npm. Must not know: how either decodes.
 
 Both decode from the file and encode into memory, JPEG quality 80, 300 pixels wide, each in one process on the same core,
-in turns. Memory is what one picture adds at its peak to a process that has made a tiny one before.
+in turns. Memory is what the first picture adds, at its peak, to a process that has only imported its libraries.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class Worker:
         )
         greeting = self._line()
         self.version = greeting.removeprefix("ready").strip()
-        self.ask(1, thumbnail(), 32)
+
+    def warm_up(self) -> None:
+        """Make what is only loaded with the first picture be loaded."""
+        self.ask(2, thumbnail(), 32)
 
     def _line(self) -> str:
         assert self.process.stdout is not None
@@ -51,12 +54,12 @@ class Worker:
         return line
 
     def ask(self, count: int, path: Path, width: int) -> float:
-        """Pictures per second."""
+        """Pictures per second of processor time. On one core that is its speed, without what others took of the core."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{count} {path} {width}\n")
         self.process.stdin.flush()
-        seconds, _, size = self._line().split()
-        if int(size) < 500:
+        _, seconds, size = self._line().split()
+        if int(size) < 200:
             raise RuntimeError("the result is no picture")
         return count / float(seconds)
 
@@ -115,6 +118,7 @@ def measure(effort: Effort, tick: Tick) -> list[Row]:
     ours, sharp = Worker(_OURS), Worker(_SHARP)
     try:
         for worker in (ours, sharp):
+            worker.warm_up()
             worker.ask(2, path, WIDTH)
         taken = in_turns(
             {
@@ -136,6 +140,13 @@ def measure(effort: Effort, tick: Tick) -> list[Row]:
     return [
         Row(suite=NAME, name=name, value=value, low=low, high=high, at_least=1.0, **speed),
         Row(
-            suite=NAME, name="memory one such picture adds", value=middle, low=least, high=most, unit="MB", at_most=40, **memory
+            suite=NAME,
+            name="memory the first such picture adds",
+            value=middle,
+            low=least,
+            high=most,
+            unit="MB",
+            at_most=40,
+            **memory,
         ),
     ]

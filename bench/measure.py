@@ -158,9 +158,23 @@ def free_port() -> int:
     return port
 
 
+def processor_time(pid: int) -> float:
+    """Seconds of processor that a process and its children have used so far, in all their threads."""
+    used = 0.0
+    folder = Path("/proc") / str(pid) / "task"
+    for task in folder.iterdir():
+        try:
+            used += int((task / "schedstat").read_text().split()[0]) / 1e9
+            children = (task / "children").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+            continue
+        used += sum(processor_time(int(child)) for child in children)
+    return used
+
+
 @contextmanager
-def running(command: Sequence[str], *, port: int, environment: Mapping[str, str], log: Path) -> Iterator[None]:
-    """A server process for as long as the block lasts, waited for until it accepts connections."""
+def running(command: Sequence[str], *, port: int, environment: Mapping[str, str], log: Path) -> Iterator[int]:
+    """A server process for as long as the block lasts, waited for until it accepts connections. Gives its process id."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **environment})
@@ -174,7 +188,7 @@ def running(command: Sequence[str], *, port: int, environment: Mapping[str, str]
                 break
             except OSError:
                 time.sleep(0.05)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         try:

@@ -29,9 +29,9 @@ def photograph() -> Path:
         colour = number * 37 % 256, number * 91 % 256, number * 151 % 256
         drawn.polygon([(x, y), (x + wide, y + wide // 3), (x + wide // 2, y + wide), (x - wide // 4, y + wide // 2)], colour)
     picture = picture.filter(ImageFilter.GaussianBlur(1.5))
-    noise = Image.merge("RGB", [Image.effect_noise(size, 9) for _ in range(3)])
+    noise = Image.merge("RGB", [Image.effect_noise(size, 16) for _ in range(3)])
     # The noise stands around 128; half of the sum of both is the picture with half of the noise, a little greyer.
-    Image.blend(picture, noise, 0.35).save(path, quality=86, subsampling="4:2:0")
+    Image.blend(picture, noise, 0.35).save(path, quality=92, subsampling="4:2:0")
     return path
 
 

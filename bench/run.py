@@ -40,7 +40,10 @@ def _measure(modules: dict[str, ModuleType], effort: Effort, console: Console) -
                 rows += module.measure(effort, lambda task=task: progress.advance(task))
             except UnavailableError as error:
                 missing[name] = str(error)
-                console.print(f"{name}: not run, {error}", markup=False)
+            except Exception as error:  # what the other suites measured is worth showing all the same
+                missing[name] = f"it failed: {error!r}"
+            if name in missing:
+                console.print(f"{name}: not run, {missing[name]}", markup=False)
             progress.update(task, completed=module.steps(effort))
     return rows, missing
 
@@ -63,7 +66,7 @@ def _show(rows: list[Row], console: Console) -> None:
 
 
 def main() -> int:
-    """Run the suites. The exit status says whether every target was met."""
+    """Run the suites. The exit status is 0 when all of them ran and every target was met."""
     arguments = _arguments()
     console, progress = Console(), Console(stderr=True)
     if not console.is_terminal:
@@ -79,7 +82,7 @@ def main() -> int:
 
         save(rows, machine() | {"load when it began": about["load when it began"]}, missing, quick=arguments.quick)
         draw()
-    return 0 if all(row.met is not False for row in rows) else 1
+    return 1 if missing or any(row.met is False for row in rows) else 0
 
 
 if __name__ == "__main__":

@@ -24,13 +24,19 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A running example: its address, the other site's, its upload folder, and what it printed at start."""
+    """A running example: its address, the other site's, its upload folder, what it printed at start and its log."""
 
     name: str
     own: str
     other: str
     folder: Path
     said: str
+    log: Path
+
+    @property
+    def refusals(self) -> list[str]:
+        """The guard's log so far: the reasons of what it refused."""
+        return re.findall(r"^refused .*: (\w+)$", self.log.read_text(), re.MULTILINE)
 
     @property
     def kept(self) -> set[str]:
@@ -74,7 +80,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Example]]:
         environment = {key: value for key, value in os.environ.items() if key != "SECURE_DELIVERY_SECRET"}
         environment |= {"SECURE_DELIVERY_SECRET": secret} if secret else {}
         command = [sys.executable, str((source or EXAMPLES / name) / "app.py"), "--folder", str(folder)]
-        with (tmp_path / "stderr").open("a") as stderr:
+        log = tmp_path / f"log-{len(processes)}"
+        with log.open("w") as stderr:
             process = subprocess.Popen(
                 [*command, "--port", "0", "--foreign-port", "0"],
                 stdout=subprocess.PIPE,
@@ -86,7 +93,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Example]]:
         assert process.stdout is not None
         said = _announced(process.stdout)
         own, other = re.findall(r"http://\S+?(?=/\s)", said)
-        return Example(name=name, own=own, other=other, folder=folder, said=said)
+        return Example(name=name, own=own, other=other, folder=folder, said=said, log=log)
 
     yield begin
     for process in processes:
@@ -103,6 +110,11 @@ def example(request: pytest.FixtureRequest, start: Callable[..., Example]) -> Ex
 @pytest.fixture
 def trait(example: Example) -> Trait:
     return TRAITS[example.name]
+
+
+@pytest.fixture
+def secret() -> str:
+    return SECRET
 
 
 @pytest.fixture

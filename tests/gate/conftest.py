@@ -17,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from servers import Server, granian_server, uvicorn_server, werkzeug_server  # noqa: E402
+from servers import Server, granian_server, uvicorn_server, werkzeug_server
 
 #: Every way in: the server, and the framework behind the door.
 STACKS = [

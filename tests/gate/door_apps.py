@@ -13,13 +13,14 @@ import base64
 import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from secure_delivery import Application, Decision, Guard, Reply, Rule, SecretRing, Whitelist
+from secure_delivery import Application, Decision, Guard, Policy, Reply, Rule, SecretRing, SignedPolicy, Whitelist
 from secure_delivery.asgi import SecureDelivery as AsgiDoor
 from secure_delivery.contrib import jinja
 from secure_delivery.gate.guard import Head
@@ -72,6 +73,18 @@ def guards() -> dict[str, Guard]:
         "custom": Guard(_application(require_policy=True), RULES, on_denied=_teapot),
         "broken": Guard(_explode, RULES),
     }
+
+
+def sign(*, expires_in: int = 600, **limits: Any) -> SignedPolicy:
+    """A policy of the doors' application, by the real clock: some servers are other processes."""
+    if "call" in limits:
+        limits["call"] = frozenset(limits["call"])
+    return Policy(expiry=int(time.time()) + expires_in, **limits).sign(SECRET.encode())
+
+
+def basic(secret: str, user: str = "app") -> tuple[str, str]:
+    """The header of HTTP Basic."""
+    return "Authorization", "Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode()
 
 
 # ------------------------------------------------------------------------------------------------------- the file store
@@ -317,7 +330,9 @@ class _ByHost:
 
     def __init__(self, door: Any, apps: dict[str, Any]) -> None:
         self.apps = apps
-        self.doors = {f"{variant}.{name}": door(app, guard) for name, app in apps.items() for variant, guard in guards().items()}
+        self.doors = {
+            f"{variant}.{name}": door(app, guard) for name, app in apps.items() for variant, guard in guards().items()
+        }
 
 
 class Wsgi(_ByHost):

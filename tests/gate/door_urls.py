@@ -8,6 +8,7 @@ import door_apps
 from django.http import HttpRequest, HttpResponse
 from django.template import engines
 from django.urls import path
+from django.views.decorators.http import require_http_methods
 
 
 def _native(answer: door_apps.Answer) -> HttpResponse:
@@ -30,6 +31,7 @@ def open_(request: HttpRequest) -> HttpResponse:
     return _seen(request, "open", query=request.META["QUERY_STRING"], body=request.body.decode("latin-1"))
 
 
+@require_http_methods(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
 def photo(request: HttpRequest, handle: str) -> HttpResponse:
     return upload(request) if request.method == "PUT" else _seen(request, "photo", handle=handle)
 

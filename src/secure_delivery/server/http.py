@@ -13,17 +13,18 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
 import anyio.to_thread
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..engine import Engine
 from ..engine.types import INLINE, PLAIN
 from ..gate.decide import PolicyCache, decide
-from ..gate.errors import BadRequest, NotFound, Reason, SecureDeliveryError
+from ..gate.errors import BadRequest, MethodNotAllowed, NotFound, Reason, SecureDeliveryError
 from ..gate.guard import one_credential, secret_from_authorization, signed_from_query
 from ..gate.model import Application, Decision, RequestFacts
 from ..gate.policy import Call, SignedPolicy
-from ..gate.whitelist import parse_origin
+from ..gate.whitelist import Whitelist, parse_origin
 
 logger = logging.getLogger("secure_delivery.server")
 
@@ -31,7 +32,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _API_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_SECRETS = re.compile(r"((?:policy|signature|[&?,=](?:p|s))[=:]\"?)([^&,/\"]{0,8})[^&,/\"]*")
+#: Policies and signatures where they are named, in a query and in a path, and whatever else is as long as one: half of a
+#: policy cut by its own slash, tasks in Base64. A policy in the standard alphabet may hold slashes.
+_IN_QUERY = re.compile(r"((?:^|[?&])(?:policy|signature)=)([^&]{0,8})[^&]*", re.IGNORECASE)
+_IN_PATH = re.compile(
+    r"([,=]\s*(?:policy|signature|p|s)\s*:\s*\"?)([^&,/\"?]{0,8})[^&,/\"?]*(?:/[A-Za-z0-9+/_=-]*(?=,\s*s|\"))?", re.IGNORECASE
+)
+_LONG = re.compile(r"([A-Za-z0-9+_=-]{8})[A-Za-z0-9+_=-]{24,}")
+_UNPRINTABLE = re.compile(r"[^ -~…]")
 
 #: What strangers uploaded never runs as a page of ours, opened directly or framed (security promise 53).
 CONTENT_HEADERS = {
@@ -168,8 +176,13 @@ def flag(values: Mapping[str, str], name: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """A path or query fit for a log: policies and signatures cut to eight characters (security promise 60)."""
-    return _SECRETS.sub(r"\1\2…", text)[:512]
+    """A path or query fit for a log: one printable line, policies and signatures cut to eight characters however they are
+    spelled (security promises 60 and 61)."""
+    text = unquote(text, errors="replace")
+    for pattern in (_IN_QUERY, _IN_PATH):
+        text = pattern.sub(r"\1\2…", text)
+    text = _LONG.sub(r"\1…", text)
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)[:512]
 
 
 # ------------------------------------------------------------------------------------------------------------ answering
@@ -204,27 +217,48 @@ async def on_fault(request: Request, error: Exception) -> Response:
     return error_response(fault.status, fault.code, fault.public, headers | cors_headers(request, None))
 
 
+async def on_http(request: Request, error: Exception) -> Response:
+    """Answer what routing refuses, in the words of all other refusals."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    headers = (error.headers if isinstance(error, HTTPException) else None) or {}
+    if status == 405:
+        return error_response(405, MethodNotAllowed.code, MethodNotAllowed.sentence, headers)
+    return error_response(404, NotFound.code, "There is nothing here.", headers)
+
+
+async def on_disconnect(request: Request, error: Exception) -> Response:
+    """A body that ended before its time, by a client that may still listen. Nothing of it is kept, and it is no fault."""
+    logger.info("%s %s: the client went away", request.method, redact(raw_path(request)))
+    return error_response(400, BadRequest.code, "The body of the request ended too early.")
+
+
 async def on_crash(request: Request, error: Exception) -> Response:
     """Answer what nobody foresaw, without a word about it to the client. Starlette raises it again for the server's log."""
     logger.error("%s %s failed: %s", request.method, redact(raw_path(request)), type(error).__name__)
     return error_response(500, "internal", SecureDeliveryError.sentence)
 
 
+def whitelist_for(request: Request, application: Application | None) -> Whitelist | None:
+    """The whitelist that this request is a matter of; None where there is none or an empty one."""
+    if application is None:
+        return None
+    uploads = raw_path(request).startswith("/api/store/")
+    return (application.upload_whitelist if uploads else application.delivery_whitelist) or None
+
+
 def cors_headers(request: Request, application: Application | None) -> dict[str, str]:
     """What lets a page read the answer: its own origin when a whitelist approved it, anyone where there is no whitelist.
 
-    No cookies are involved anywhere in these APIs, so `*` gives nothing that a plain request would not get.
+    No cookies are involved anywhere in these APIs, so `*` gives nothing that a plain request would not get. It is said
+    without an Origin too: a browser may use the copy it kept of a plain request for the next page's script.
     """
-    origin = single(request, "origin")
-    if origin is None:
-        return {}
-    lists = () if application is None else (application.upload_whitelist, application.delivery_whitelist)
-    chosen = [whitelist for whitelist in lists if whitelist]
     exposed = {"access-control-expose-headers": "ETag, Content-Length, Content-Disposition, X-File-Name"}
-    if not chosen:
+    whitelist = whitelist_for(request, application)
+    if whitelist is None:
         return {"access-control-allow-origin": "*", **exposed}
-    host = parse_origin(origin)
-    if host is not None and any(whitelist.allows(host) for whitelist in chosen):
+    origin = single(request, "origin")
+    host = parse_origin(origin) if origin is not None else None
+    if origin is not None and host is not None and whitelist.allows(host):
         return {"access-control-allow-origin": origin, **exposed}
     return {}
 

@@ -35,15 +35,16 @@ def http_date(milliseconds: int) -> str:
     return formatdate(milliseconds / 1000, usegmt=True)
 
 
-def _tags(value: str) -> list[str]:
-    return [match[2] for match in _TAG.finditer(value)]
+def _tags(value: str, *, strong: bool = False) -> list[str]:
+    return [match[2] for match in _TAG.finditer(value) if not (strong and match[1])]
 
 
-def _not_modified_since(value: str, modified: int) -> bool:
+def _not_modified_since(value: str, modified: int) -> bool | None:
+    """Whether nothing changed after a date; `None` for a text that is none, which is to be ignored."""
     try:
         since = parsedate_to_datetime(value).timestamp()
     except (ValueError, OverflowError, TypeError):
-        return False
+        return None
     return modified // 1000 <= since
 
 
@@ -74,14 +75,19 @@ def _spans(value: str, size: int) -> tuple[Span, ...] | None:
     return tuple(spans)
 
 
-def answer(headers: Mapping[str, str], *, etag: str, modified: int, size: int) -> Answer:
+def answer(headers: Mapping[str, str], *, etag: str, modified: int, size: int, ranges: bool = True) -> Answer:
     """How to answer a GET or HEAD with these lower-case request headers.
 
     `etag` is the strong tag without quotes, `modified` in milliseconds since the epoch, `size` in bytes. Conditions go
-    before ranges. A Range header that is malformed, overlapping or lists more than eight ranges is ignored, as RFC 9110
-    section 14.2 allows.
+    before ranges, in the order of RFC 9110 section 13.2.2. A Range header that is malformed, overlapping or lists more than
+    eight ranges is ignored, as section 14.2 allows; `ranges` is false for HEAD, for which it must be. A date in If-Range
+    never holds: two versions of one second share it, so it is no strong validator (section 8.8.2.2).
     """
-    if "if-match" in headers and headers["if-match"].strip() != "*" and etag not in _tags(headers["if-match"]):
+    if "if-match" in headers:
+        wanted = headers["if-match"]
+        if wanted.strip() != "*" and etag not in _tags(wanted, strong=True):
+            return Answer(412)
+    elif "if-unmodified-since" in headers and _not_modified_since(headers["if-unmodified-since"], modified) is False:
         return Answer(412)
     if "if-none-match" in headers:
         wanted = headers["if-none-match"]
@@ -89,10 +95,9 @@ def answer(headers: Mapping[str, str], *, etag: str, modified: int, size: int) -
             return Answer(304)
     elif "if-modified-since" in headers and _not_modified_since(headers["if-modified-since"], modified):
         return Answer(304)
-    if "range" not in headers:
+    if not ranges or "range" not in headers:
         return Answer(200)
-    condition = headers.get("if-range")
-    if condition is not None and condition.strip() != f'"{etag}"' and condition.strip() != http_date(modified):
+    if headers.get("if-range", f'"{etag}"').strip() != f'"{etag}"':
         return Answer(200)
     spans = _spans(headers["range"], size)
     if spans is None:
