@@ -16,6 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 HEIGHT = {
     "secure_delivery.gate.errors": 0.0,
     "secure_delivery.gate.policy": 0.1,
+    "secure_delivery.gate.hosts": 0.05,
     "secure_delivery.gate.whitelist": 0.1,
     "secure_delivery.gate.model": 0.2,
     "secure_delivery.gate.decide": 1.0,
@@ -150,5 +151,6 @@ def test_the_gate_needs_nothing_but_its_few_libraries(path: Path) -> None:
 
 def test_every_module_says_what_it_knows() -> None:
     """Modules open with a docstring; packages that are only a folder may be empty."""
-    silent = [name_of(path) for path in MODULES if path.stat().st_size and not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
+    written = [path for path in MODULES if path.stat().st_size]
+    silent = [name_of(path) for path in written if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
     assert not silent

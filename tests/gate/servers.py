@@ -74,7 +74,7 @@ class Server:
                 headers = [(name.lower(), value) for name, value in response.getheaders()]
                 return Answer(status=response.status, headers=headers, body=response.read())
             finally:
-                connection.shutdown(socket.SHUT_RDWR) if sender.is_alive() else None
+                _hang_up(connection)
                 sender.join()
 
     def ask(
@@ -109,6 +109,14 @@ def _send(connection: socket.socket, request: bytes) -> None:
     try:
         connection.sendall(request)
     except OSError:  # it has answered and gone: what it said is read by the other thread
+        pass
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Wake a sender that waits for a server which has stopped reading."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:  # the server was faster
         pass
 
 

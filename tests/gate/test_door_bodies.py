@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import random
@@ -12,9 +13,16 @@ from typing import Any, NamedTuple
 import pytest
 from door_apps import basic, sign
 
+# A form parser that is stopped half-way leaves its temporary file to the garbage collector, here as for any client that
+# goes away; in this process that is a warning, which belongs to no test but these.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 APPROVED = "https://app.example.com"
 BIG = random.Random(7).randbytes(5_000_000)
-BOUNDARY = "=_frontier"
+BOUNDARY = "----frontier"
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 MULTIPART = ("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")
 BINARY = ("Content-Type", "application/octet-stream")
@@ -36,6 +44,12 @@ def multipart(*parts: tuple[str, str | None, bytes]) -> bytes:
 
 def digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -85,8 +99,8 @@ def test_a_policy_in_a_form_is_found_and_the_framework_still_parses_it(stack: An
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_a_policy_before_the_file_of_a_multipart_form_is_found(stack: Any, counted: bool, chunked: bool) -> None:
     """The framework's own parser gets the form, larger than what the door looked at."""
-    if chunked and not stack.dechunks:
-        pytest.skip("Django under WSGI takes a body without a length for empty")
+    if chunked and stack.framework == "django":
+        pytest.skip("Django parses no form without a length")
     file = BIG[:300_000]
     signed = sign(call=["pick"], max_size=len(file) if counted else None)
     fields = [(name, None, value.encode()) for name, value in signed.as_fields().items()]

@@ -15,7 +15,8 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from secure_delivery.gate.errors import ConfigurationError, PatternError
-from secure_delivery.gate.whitelist import Host, Whitelist, parse_origin, parse_referer
+from secure_delivery.gate.hosts import Host, parse_origin, parse_referer
+from secure_delivery.gate.whitelist import Whitelist
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "vectors" / "whitelist.json").read_text(encoding="utf-8")

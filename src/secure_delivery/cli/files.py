@@ -38,7 +38,7 @@ def store_file(engine: Engine, application: Application, file: Path, filename: s
     columns = ("[progress.description]{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with (
         file.open("rb") as stream,
-        engine.files.begin(application, Target(filename=clean_name(filename))) as upload,
+        engine.files.begin(application, Target(filename=clean_name(filename)), limit=engine.settings.max_bytes) as upload,
         Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress,
     ):
         task = progress.add_task("storing", total=file.stat().st_size)

@@ -11,15 +11,14 @@ from urllib.parse import urlsplit
 import typer
 from rich.text import Text
 
-from ..engine import Engine
 from ..gate.decide import explain
 from ..gate.errors import ConfigurationError
-from ..gate.guard import one_credential, signed_from_query
+from ..gate.hosts import parse_origin
 from ..gate.model import Application, RequestFacts, SecretRing
-from ..gate.policy import CALL_NAMES, Call, Policy, SignedPolicy
-from ..gate.taskurl import SourceKind, parse
-from ..gate.whitelist import Whitelist, parse_origin
+from ..gate.policy import CALL_NAMES, Policy, SignedPolicy
+from ..gate.whitelist import Whitelist
 from .output import AsJson, Config, engine_for, known_application, out, say, say_json, say_table, verdict
+from .requests import trials
 
 SECRET_VARIABLE = "SECURE_DELIVERY_SECRET"  # noqa: S105 - the name of a variable
 whitelist = typer.Typer(help="Domain whitelists.", no_args_is_help=True)
@@ -122,51 +121,13 @@ def explain_url(
 ) -> None:
     """Say step by step how a request for a URL would be judged. Exit status 0 when it is allowed, 1 when not."""
     parts = urlsplit(url)
+    said = RequestFacts(calls=frozenset(), origin=origin, referer=referer, size=size)
     with engine_for(config) as engine:
-        application, facts = _facts(engine, parts.path or "/", parts.query, method.upper(), origin, referer, size)
-        _say_explanation(application, facts, as_json=as_json)
-
-
-def _facts(
-    engine: Engine, path: str, query: str, method: str, origin: str | None, referer: str | None, size: int | None
-) -> tuple[Application, RequestFacts]:
-    """What the server would make of a request head, and for whom."""
-    keys = [part[4:] for part in query.split("&") if part.startswith("key=")]
-    shown, handle, api_key = signed_from_query(query), None, keys[0] if keys else None
-    segments = path.strip("/").split("/")
-    if segments[:2] == ["api", "store"]:
-        calls = {Call.PICK}
-    elif segments[:2] == ["api", "file"] and len(segments) > 2:
-        handle = segments[2].partition("+")[0]
-        by_method = {"POST": Call.WRITE, "PUT": Call.WRITE, "DELETE": Call.REMOVE}
-        calls = {Call.STAT} if segments[3:] == ["metadata"] else {by_method.get(method, Call.READ)}
-    else:
-        task_url = parse(path, query=query, known_key=lambda text: engine.records.application(text) is not None)
-        found = one_credential(None if task_url.takes_query else shown, task_url.signed)
-        shown = found if isinstance(found, SignedPolicy) else None
-        api_key = task_url.api_key or api_key
-        if task_url.source is None or task_url.source.kind is not SourceKind.HANDLE:
-            raise ConfigurationError("only URLs of stored files can be explained")
-        handle = task_url.source.text
-        calls = {Call.CONVERT} if task_url.tasks else {Call.READ}
-    if api_key is None and handle is not None:
-        link = engine.records.file(handle)
-        api_key = link.application if link is not None else None
-    if api_key is None:
-        raise ConfigurationError("the URL names neither a known file nor an API key, so nobody's rules apply to it")
-    container = engine.settings.storage if Call.PICK in calls else None
-    place = "/" if Call.PICK in calls else None
-    facts = RequestFacts(
-        calls=frozenset(calls),
-        signed=shown,
-        handle=handle,
-        container=container,
-        path=place,
-        size=size,
-        origin=origin,
-        referer=referer,
-    )
-    return known_application(engine, api_key), facts
+        *others, last = trials(engine, parts.path or "/", parts.query, method.upper(), said)
+    for application, facts in others:
+        if not explain(application, facts, now=time.time())[0].allowed:
+            _say_explanation(application, facts, as_json=as_json)
+    _say_explanation(*last, as_json=as_json)
 
 
 @whitelist.command("test")

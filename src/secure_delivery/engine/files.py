@@ -94,7 +94,7 @@ class Upload:
 
     @property
     def mimetype(self) -> str:
-        """The type by content; what the client said only where content says nothing of it."""
+        """The type by content, whatever the client said (security promise 44)."""
         return sniff(self._head, self.target.filename)
 
     def publish(self) -> None:
@@ -161,8 +161,7 @@ class Files:
         """Publish an upload under a new handle and record it. Raises what the storage and the database raise; then
         nothing of it remains."""
         self._check_not_empty(upload)
-        upload.publish()
-        link = FileLink(
+        link = FileLink(  # before anything is visible: it refuses texts that no database takes
             handle=new_handle(),
             application=application.api_key,
             filename=upload.target.filename,
@@ -175,6 +174,7 @@ class Files:
             sha256=upload.sha256,
             uploaded=int(self._clock() * 1000),
         )
+        upload.publish()
         try:
             self._records.add_file(link)
         except Exception:

@@ -9,6 +9,7 @@ two people with different signatures share it, an overwritten source never does.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import logging
@@ -21,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ..gate.errors import NotFound, TooLarge
+from ..gate.errors import StorageFault, StorageFull, TooLarge
 from ..gate.model import Application
 from .convert import Plan
 from .files import Files, new_key
@@ -30,6 +31,7 @@ from .sandbox import Chain, Sandbox
 
 logger = logging.getLogger("secure_delivery.engine")
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _HOT = 4096  # renditions whose place is remembered
 
 
@@ -108,8 +110,7 @@ class Renditions:
         if not mine:
             return running.result()
         try:
-            with self._alone(key):
-                rendition = self.find(link, plan) or self._make(key, application, link, plan)
+            rendition = self._made(key, application, link, plan)
             running.set_result(rendition)
             return rendition
         except BaseException as fault:
@@ -119,6 +120,15 @@ class Renditions:
             with self._lock:
                 del self._running[key]
 
+    def _made(self, key: str, application: Application, link: FileLink, plan: Plan) -> Rendition:
+        """Find or make a result alone. A work folder that fails is the storage's fault, like any other disk."""
+        try:
+            with self._alone(key):
+                return self.find(link, plan) or self._make(key, application, link, plan)
+        except OSError as error:
+            detail = f"working in {self._folder}: {error.strerror}"
+            raise (StorageFull if error.errno in _FULL else StorageFault)(detail) from error
+
     def open(self, rendition: Rendition, *, start: int = 0, length: int | None = None) -> BinaryIO:
         """The bytes of a result. Raises `NotFound`, `StorageFault`."""
         return self._files.storage(rendition.storage).open(rendition.storage_key, start=start, length=length)
@@ -127,7 +137,8 @@ class Renditions:
         """Drop a result whose bytes turned out to be gone, so that it is made again."""
         self._known.pop(rendition.key, None)
         if rendition.handle is not None:
-            self._records.remove_renditions(rendition.handle, application=rendition.application)
+            gone = self._records.remove_renditions(rendition.handle, application=rendition.application)
+            self._files.discard(each.blob for each in gone)
 
     @contextmanager
     def _alone(self, key: str) -> Iterator[None]:
@@ -188,20 +199,20 @@ class Renditions:
         except BaseException:
             draft.discard()
             raise
-        rendition = Rendition(
-            key=key,
-            application=link.application,
-            handle=link.handle,
-            storage=blob.storage,
-            storage_key=blob.key,
-            mimetype=mimetype,
-            filename=filename,
-            size=size,
-            created=int(self._clock() * 1000),
-        )
         try:
+            rendition = Rendition(
+                key=key,
+                application=link.application,
+                handle=link.handle,
+                storage=blob.storage,
+                storage_key=blob.key,
+                mimetype=mimetype,
+                filename=filename,
+                size=size,
+                created=int(self._clock() * 1000),
+            )
             kept = self._records.add_rendition(rendition)
-        except NotFound:  # the file was removed while we worked
+        except Exception:  # the file was removed while we worked, say, or the database is out of reach
             self._files.discard([blob])
             raise
         if kept is not rendition:

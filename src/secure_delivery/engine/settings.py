@@ -10,6 +10,7 @@ misspelt limit must not become no limit.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -52,6 +53,13 @@ def _flag(value: Any) -> bool:
     raise ValueError("true or false is wanted")
 
 
+def _url(value: Any) -> str:
+    text = _text(value)
+    if text and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?", text):
+        raise ValueError("https:// or http://, a host and no query are wanted")
+    return text
+
+
 def _names(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [item.strip() for item in value.split(",") if item.strip()]
@@ -84,7 +92,7 @@ class Settings:
     host: str = _setting(_text, "127.0.0.1", "Address the server listens on.")
     port: int = _setting(_number(0, 65535), 8000, "Port the server listens on; 0 picks a free one.")
     workers: int = _setting(_number(1, 64), 1, "Server processes.")
-    public_url: str = _setting(_text, "", "Scheme and host in URLs we hand out; empty means those of the request.")
+    public_url: str = _setting(_url, "", "Scheme and host in URLs we hand out; empty means those of the request.")
     master_key: str = _setting(
         _text, "", "Master keys as id:base64[,id:base64], the last one current; empty means the key file.", secret=True
     )

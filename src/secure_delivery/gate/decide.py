@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from .errors import PolicyError, Reason
+from .hosts import parse_origin, parse_referer
 from .model import Application, Decision, RequestFacts, judge_size
 from .policy import MAX_ENCODED, Call, Policy, verify
-from .whitelist import Whitelist, parse_origin, parse_referer
+from .whitelist import Whitelist
 
 Restriction = Literal["handle", "container", "path", "url", "size"]
 

@@ -30,11 +30,11 @@ from .errors import (
     Reason,
     SecureDeliveryError,
 )
+from .hosts import parse_origin
 from .model import Application, Decision, RequestFacts
 from .policy import SignedPolicy
 from .rules import Ambiguous, Match, Rule, RuleSet
 from .taskvalues import read_task, split_security
-from .whitelist import parse_origin
 
 logger = logging.getLogger("secure_delivery.gate")
 

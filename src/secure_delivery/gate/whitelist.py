@@ -1,6 +1,6 @@
-"""Domain whitelists: reading hosts out of headers, reading patterns, asking whether a host is covered.
+"""Domain whitelists: reading patterns, asking whether a host is covered.
 
-Knows: the glob dialect of the Filestack "Security" document, host names in all their spellings, ports.
+Knows: the glob dialect of the Filestack "Security" document.
 Must not know: requests, applications, what follows from a missing or foreign host (that is for `decide`).
 
 Two rules hold in this module. First, hosts and patterns become comparable by the same steps (lower case, A-labels, one
@@ -13,8 +13,8 @@ several texts, which may hold dots and ports. `[a-d]`, `[abc]` and `[!a-d]` are 
 covers whole hosts. One with a port wants that port, where `:80` and `:443` equal an absent port if the scheme says so;
 one without a port covers every port. `[::1]:8080` is an address, not a set.
 
-Sources: the Filestack "Security" document (table and restrictions), RFC 6454 (Origin), RFC 3986 (authority), RFC 1035
-(lengths), RFC 5890 and UTS 46 (A-labels), security promises 27 to 30.
+Sources: the Filestack "Security" document (table and restrictions), RFC 1035
+(lengths), security promises 27 to 29.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
 from itertools import islice, product
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
-import idna
 from wcmatch import fnmatch
 
 from .errors import ConfigurationError, PatternError
+from .hosts import DEFAULT_PORTS, DOTS, MAX_PORT, Host, a_label, canonical_address, parse_authority
 
 MAX_PATTERN = 256  # characters, without the scheme; a host name has 253 at most
 MAX_ALTERNATIVES = 256  # texts that the braces of one pattern may stand for, counted before any is written out
@@ -40,19 +39,14 @@ MAX_DOTS = 1024  # in all alternatives together, counted before any is written o
 MAX_WILDCARD_COST = 280
 _COST_OF_LABEL, _COST_OF_STAR = 10, 1
 
-_MAX_NAME, _MAX_LABEL, _MAX_PORT = 253, 63, 65535
+_MAX_LABEL = 63
 _KNOWN_HOSTS = 1024  # answers kept per whitelist; a browser sends the same few hosts over and over
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _LABEL_CHARACTERS = "-0123456789_abcdefghijklmnopqrstuvwxyz"  # in code point order: ranges are cut out of it
 
 # wcmatch: case was folded already; no flag adds syntax. DOTMATCH and FORCEUNIX only switch off readings that vary.
 _FLAGS = fnmatch.CASE | fnmatch.FORCEUNIX | fnmatch.DOTMATCH
 
-_DOTS = str.maketrans("\u3002\uff0e\uff61", "...")  # what browsers read as a dot, UTS 46 section 2.3
 _PORT = re.compile(r"0|[1-9][0-9]{0,4}")
-_LABEL = re.compile(r"[a-z0-9_-]+")
-_AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*)\.?)(?::(0|[1-9][0-9]{0,4}))?")
-_UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 _SCHEME = re.compile(r"https?://", re.IGNORECASE | re.ASCII)
 _LITERAL = re.compile(r"[a-z0-9_.:-]+")
 _RUN = re.compile(r"(\[[^\]]*\])|([^.:{},*?\[\]]*[^\x00-\x7f.:{},*?\[\]][^.:{},*?\[\]]*)")  # a set | a run with non-ASCII
@@ -68,92 +62,6 @@ _REFUSED = {
     "@": "user information is not part of a domain",
     "/": "paths are not part of a domain",
 }
-
-
-class Host(NamedTuple):
-    """A host as the whitelist compares it.
-
-    `name` is lower-cased, in A-labels, without a trailing dot; an IPv6 address is canonical and in brackets. `port` is
-    None when it is absent or the default of `scheme`. `scheme` is `http`, `https`, or empty where none was given.
-    """
-
-    name: str
-    port: int | None
-    scheme: str
-
-
-def parse_origin(text: str) -> Host | None:
-    """The host of an Origin header: `http` or `https`, `://`, host, optional port, and nothing else.
-
-    None for everything else, never an exception: `null`, lists, user information, backslashes, control characters,
-    percent signs, a trailing slash, ports that are empty, padded with zeros or over 65535 (security promise 30).
-    """
-    scheme, found, authority = text.partition("://")
-    scheme = scheme.lower()
-    if not found or scheme not in _DEFAULT_PORTS:
-        return None
-    parsed = _parse_authority(authority)
-    if parsed is None:
-        return None
-    name, port = parsed
-    return Host(name, None if port == _DEFAULT_PORTS[scheme] else port, scheme)
-
-
-def parse_referer(text: str) -> Host | None:
-    """The host of a Referer header: as `parse_origin`, but path, query and fragment may follow and are passed over.
-
-    Blanks and control characters anywhere give None, so that two headers joined by a proxy are not read as one.
-    """
-    if _UNSAFE.search(text):
-        return None
-    scheme, found, rest = text.partition("://")
-    if not found:
-        return None
-    return parse_origin(f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}")
-
-
-def _parse_authority(text: str) -> tuple[str, int | None] | None:
-    """`host[:port]` as comparable name and port, or None. Strict: browsers and libraries disagree on the rest."""
-    if len(text) > _MAX_NAME + len(".:65535"):
-        return None
-    if not text.isascii():
-        host, colon, port_text = text.translate(_DOTS).partition(":")
-        try:
-            text = ".".join(label if label.isascii() else _a_label(label) for label in host.split(".")) + colon + port_text
-        except ValueError:
-            return None
-    matched = _AUTHORITY.fullmatch(text.lower())
-    if matched is None:
-        return None
-    address, name, digits = matched.groups()
-    port = int(digits) if digits else None
-    if port is not None and port > _MAX_PORT:
-        return None
-    if address is not None:
-        try:
-            return _address(address), port
-        except ValueError:
-            return None
-    return (name, port) if len(name) <= _MAX_NAME else None
-
-
-def _address(text: str) -> str:
-    """An IPv6 address in the one spelling browsers send, in brackets. Raises ValueError when it is none."""
-    address = IPv6Address(text)
-    if address.ipv4_mapped is not None:  # written differently by different versions of Python
-        low = int(address.ipv4_mapped)
-        return f"[::ffff:{low >> 16:x}:{low & 0xFFFF:x}]"
-    return f"[{address}]"
-
-
-def _a_label(label: str) -> str:
-    """One label with non-ASCII characters as an A-label. Raises ValueError when IDNA 2008 has none for it."""
-    mapped = idna.uts46_remap(label, False)
-    if not mapped.isascii():
-        mapped = idna.alabel(mapped).decode("ascii")
-    if _LABEL.fullmatch(mapped) is None:
-        raise ValueError("it holds characters that host names cannot have")
-    return mapped
 
 
 # --- patterns: from text to the labels and ports they stand for ---
@@ -181,7 +89,7 @@ def _normalise(pattern: str) -> str:
         if character in _REFUSED:
             raise ValueError(_REFUSED[character])
     if not text.isascii():
-        text = _RUN.sub(_convert_run, text.translate(_DOTS))
+        text = _RUN.sub(_convert_run, text.translate(DOTS))
     if not text:
         raise ValueError("it is empty")
     if len(text) > MAX_PATTERN:
@@ -195,7 +103,7 @@ def _convert_run(run: re.Match[str]) -> str:
         if not run[1].isascii():
             raise ValueError("a set holds only a to z, digits, hyphen and underscore")
         return run[1]
-    return _a_label(run[2])
+    return a_label(run[2])
 
 
 class _Reader:
@@ -256,7 +164,7 @@ class _Reader:
         self.at = end + 1
         if ":" in inner:  # never part of a set, so nothing that could be one is taken for an address
             try:
-                return _address(inner)
+                return canonical_address(inner)
             except ValueError:
                 raise ValueError("the brackets hold neither a set nor an IPv6 address") from None
         negated = inner.startswith("!")
@@ -312,8 +220,8 @@ def _split(text: str) -> _Alternative:
     else:
         name, colon, digits = text.partition(":")
         labels = name.removesuffix(".").split(".")
-    if colon and (_PORT.fullmatch(digits) is None or int(digits) > _MAX_PORT):
-        raise ValueError(f"a port is a number up to {_MAX_PORT}")
+    if colon and (_PORT.fullmatch(digits) is None or int(digits) > MAX_PORT):
+        raise ValueError(f"a port is a number up to {MAX_PORT}")
     return _Alternative(labels, int(digits) if colon else None)
 
 
@@ -437,7 +345,7 @@ class Whitelist:
 
         Without a scheme an absent port is no port at all: `mydomain.com:443` does not cover `mydomain.com` then.
         """
-        parsed = _parse_authority(text)
+        parsed = parse_authority(text)
         return parsed is not None and self.allows(Host(*parsed, ""))
 
     def pattern_for(self, host: Host) -> str | None:
@@ -469,7 +377,7 @@ class Whitelist:
             level = below
             if not level:
                 return None
-        port = host.port if host.port is not None else _DEFAULT_PORTS.get(host.scheme)
+        port = host.port if host.port is not None else DEFAULT_PORTS.get(host.scheme)
         ends = [node.ends[wanted] for node in level for wanted in {None, port} if wanted in node.ends]
         return self.patterns[min(ends)] if ends else None
 

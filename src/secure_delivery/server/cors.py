@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..gate.errors import SecureDeliveryError
+from ..gate.hosts import parse_origin
 from ..gate.model import Application
-from ..gate.whitelist import parse_origin
 from .http import Context, error_response, raw_path, raw_query, redact, single, whitelist_for
 
 access = logging.getLogger("secure_delivery.access")

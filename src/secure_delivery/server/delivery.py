@@ -16,16 +16,19 @@ from starlette.responses import Response, StreamingResponse
 
 from ..engine.convert import Plan, bind
 from ..engine.records import FileLink, Rendition
-from ..gate.errors import MethodNotAllowed, NotFound, Unsupported
+from ..gate.errors import Busy, NotFound, Unsupported
 from ..gate.model import Application, Decision
 from ..gate.policy import Call
 from ..gate.taskurl import SourceKind, TaskURL, parse
 from .http import Context, cache_control, content_headers, cors_headers, flag, parameters, raw_path, raw_query
+from .once import Renderer
 from .ranges import Span, answer, http_date
 
 SMALL = 262_144  # bytes up to which a file is read in one go and sent as one message: a thread hop costs more than that
 _PIECE = 1 << 20
 _REMEMBERED = 4096  # parsed paths
+_REMEMBERED_LENGTH = 2048  # characters of a path and query worth remembering; with longer ones strangers could fill memory
+_TRIES = 3  # times a file is looked up again that was overwritten between finding and opening it
 _ISSUED_KEY = re.compile(r"[A-Za-z0-9]{22}")
 
 
@@ -45,12 +48,11 @@ class Delivery:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self.renderer = Renderer(context.engine)
         self._parsed: dict[tuple[str, str], tuple[object, TaskURL, Plan | None]] = {}
 
     async def answer(self, request: Request) -> Response:
         """`GET` or `HEAD` of a delivery or transformation URL."""
-        if request.method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(request.method)
         url, plan = await self._understand(request)
         source = url.source
         if url.debug:
@@ -80,9 +82,10 @@ class Delivery:
             return url, bind(self._context.engine.registry, url.tasks) if url.tasks else None
 
         url, plan = await self._context.query(understand)
-        if len(self._parsed) >= _REMEMBERED:
-            self._parsed.clear()
-        self._parsed[key] = (token, url, plan)
+        if len(path) + len(query) <= _REMEMBERED_LENGTH:
+            if len(self._parsed) >= _REMEMBERED:
+                self._parsed.clear()
+            self._parsed[key] = (token, url, plan)
         return url, plan
 
     # -- a file as it is
@@ -99,12 +102,29 @@ class Delivery:
         """Judge a read of one file and answer it."""
         application = await self._context.owner(link.application)
         decision = self._context.judge(
-            request, application, Call.READ, handle=link.handle, signed=url.signed if url is not None else None
+            request,
+            application,
+            Call.READ,
+            handle=link.handle,
+            signed=url.signed if url is not None else None,
+            use_query=url is None or not url.takes_query,
         )
-        content = Content(
-            mimetype=link.mimetype, filename=link.filename, size=link.size, etag=link.sha256[:32], modified=link.uploaded
-        )
-        return await self._send(request, application, decision, content, link)
+        for _ in range(_TRIES):
+            content = Content(
+                mimetype=link.mimetype, filename=link.filename, size=link.size, etag=link.sha256[:32], modified=link.uploaded
+            )
+            try:
+                return await self._send(request, application, decision, content, link)
+            except NotFound:  # the bytes are gone: for good, or because an overwrite was quicker than we
+                link = await self._newer(link)
+        raise Busy("the file was overwritten again and again")
+
+    async def _newer(self, link: FileLink) -> FileLink:
+        """The file as it is now, whose bytes under an older record are gone. Raises `NotFound`, also when it is no newer."""
+        fresh = await self._context.query(self._context.engine.files.find, link.handle)
+        if fresh.version == link.version or fresh.application != link.application:
+            raise NotFound(f"the bytes of {link.handle} are gone")
+        return fresh
 
     # -- a chain on a file
 
@@ -119,17 +139,30 @@ class Delivery:
         if acting is not None and acting.api_key != owner.api_key:
             # Another application's file: its own rules hold for reading it, and this URL shows no credential for them.
             context.judge(request, owner, Call.READ, handle=handle, use_query=False)
-        rendition = await context.query(engine.renditions.find, link, plan)
-        if rendition is None:
-            rendition = await context.run(engine.renditions.get, owner, link, plan)
-        content = Content(
-            mimetype=rendition.mimetype,
-            filename=rendition.filename,
-            size=rendition.size,
-            etag=rendition.key[:32],
-            modified=rendition.created,
-        )
-        return await self._send(request, acting or owner, decision, content, rendition)
+        for _ in range(_TRIES):
+            rendition = await context.query(engine.renditions.find, link, plan)
+            try:
+                if rendition is None:
+                    rendition = await self.renderer.get(owner, link, plan)
+                content = Content(
+                    mimetype=rendition.mimetype,
+                    filename=rendition.filename,
+                    size=rendition.size,
+                    etag=rendition.key[:32],
+                    modified=rendition.created,
+                )
+                return await self._send(request, acting or owner, decision, content, rendition)
+            except NotFound:
+                link = await self._after_loss(link, rendition)
+        raise Busy("the file was overwritten again and again")
+
+    async def _after_loss(self, link: FileLink, rendition: Rendition | None) -> FileLink:
+        """What to transform after bytes were not there: the file as it is now, its lost result forgotten. Raises `NotFound`."""
+        fresh = await self._context.query(self._context.engine.files.find, link.handle)
+        if fresh.version != link.version or rendition is None:
+            return await self._newer(link)
+        await self._context.run(self._context.engine.renditions.forget, rendition)
+        return fresh
 
     # -- sending
 
@@ -147,7 +180,13 @@ class Delivery:
         if decision.vary:
             headers["vary"] = ", ".join(decision.vary)
         headers |= cors_headers(request, application)
-        plan = answer(request.headers, etag=content.etag, modified=content.modified, size=content.size)
+        plan = answer(
+            request.headers,
+            etag=content.etag,
+            modified=content.modified,
+            size=content.size,
+            ranges=request.method == "GET",
+        )
         if plan.status in (304, 412):
             for name in ("content-type", "content-disposition"):
                 headers.pop(name)
@@ -162,7 +201,7 @@ class Delivery:
             span = plan.spans[0]
             headers["content-range"] = f"bytes {span.start}-{span.stop - 1}/{content.size}"
             return await self._send_span(request, kept, span, 206, headers)
-        return self._send_spans(request, kept, plan.spans, content.size, headers)
+        return await self._send_spans(kept, plan.spans, content.size, headers)
 
     def _open(self, kept: FileLink | Rendition, span: Span) -> BinaryIO:
         engine = self._context.engine
@@ -191,15 +230,15 @@ class Delivery:
         finally:
             stream.close()
 
-    def _send_spans(
+    async def _send_spans(
         self,
-        request: Request,
         kept: FileLink | Rendition,
         spans: tuple[Span, ...],
         size: int,
         headers: dict[str, str],
     ) -> Response:
-        """Several ranges as multipart/byteranges (RFC 9110 section 14.6)."""
+        """Several ranges as multipart/byteranges (RFC 9110 section 14.6), all opened before the first byte is sent: an
+        overwrite meanwhile must not mix two versions."""
         boundary, mimetype = token_hex(16), headers["content-type"]
         heads = [
             f"\r\n--{boundary}\r\ncontent-type: {mimetype}\r\n"
@@ -211,15 +250,24 @@ class Delivery:
         headers["content-length"] = str(
             sum(len(head) + span.stop - span.start for head, span in zip(heads, spans, strict=True)) + len(end)
         )
-        if request.method == "HEAD":
-            return Response(None, 206, headers)
+        streams: list[BinaryIO] = []
+        try:
+            for span in spans:
+                streams.append(await self._context.run(self._open, kept, span))  # noqa: PERF401 - closed below, however many
+        except BaseException:
+            for stream in streams:
+                stream.close()
+            raise
 
         async def pieces() -> AsyncIterator[bytes]:
-            for head, span in zip(heads, spans, strict=True):
-                yield head
-                stream = await self._context.run(self._open, kept, span)
-                async for piece in self._pieces(stream):
-                    yield piece
-            yield end
+            try:
+                for head, stream in zip(heads, streams, strict=True):
+                    yield head
+                    async for piece in self._pieces(stream):
+                        yield piece
+                yield end
+            finally:
+                for stream in streams:
+                    stream.close()
 
         return StreamingResponse(pieces(), 206, headers)

@@ -13,10 +13,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from ..engine import Engine
 from ..engine.convert import bind
 from ..engine.files import Target, Upload, clean_name
-from ..engine.records import FileLink
-from ..gate.errors import BadRequest, NotFound, Reason, SecureDeliveryError, Unsupported
+from ..engine.records import FileLink, Rendition
+from ..gate.errors import BadRequest, NotFound, Reason, SecureDeliveryError, TooLarge, Unsupported
 from ..gate.model import Application, Decision
 from ..gate.policy import Call
 from ..gate.taskurl import Task
@@ -50,22 +51,33 @@ class FileAPI:
         application = await self._context.application(values.get("key"))
         self._check_provider(request.path_params["provider"])
         filename = clean_name(values["filename"]) if "filename" in values else None
-        path = _effective_path(values.get("path"))
+        path = effective_path(values.get("path"))
         container = values.get("container") or self._context.engine.settings.storage
-        decision = self._context.judge(
-            request, application, Call.PICK, container=container, path=path, size=_declared_size(request, values)
-        )
+        size = _declared_size(request, values)
+        decision = self._context.judge(request, application, Call.PICK, container=container, path=path, size=size)
+        self._check_declared(application, size)
 
         def begin(target: Target) -> Upload:
             placed = Target(
                 filename=target.filename, mimetype=target.mimetype, container=values.get("container"), path=values.get("path")
             )
-            return self._context.engine.files.begin(application, placed, limit=decision.max_size)
+            return self._context.engine.files.begin(application, placed, limit=self._limit(decision))
 
         with Intake(request, decision, begin, base64decode=flag(values, "base64decode")) as intake:
             upload = await _receive(intake, filename, values.get("mimetype"), decision)
             link = await self._context.run(self._context.engine.files.add, application, upload)
         return JSONResponse(self._stored(request, link), headers=_NO_STORE | cors_headers(request, application))
+
+    def _limit(self, decision: Decision) -> int:
+        """Bytes a file may have at most, by the server's settings and the policy; the application's own limit comes on top."""
+        most = self._context.engine.settings.max_bytes
+        return most if decision.max_size is None else min(most, decision.max_size)
+
+    def _check_declared(self, application: Application, size: int | None) -> None:
+        """Refuse a body that says it is over a limit before any of it is read. A policy's own limits were judged before."""
+        most = min(self._context.engine.settings.max_bytes, application.limits.max_bytes)
+        if size is not None and size > most:
+            raise TooLarge(f"{size} bytes declared, limit {most}")
 
     def _check_provider(self, provider: str) -> None:
         name = provider.lower()
@@ -117,13 +129,13 @@ class FileAPI:
         """New content under the old handle and name: one official client calls every part "filename"."""
         values = parameters(request)
         application = await self._context.owner(link.application)
-        decision = self._context.judge(
-            request, application, Call.WRITE, handle=link.handle, size=_declared_size(request, values)
-        )
+        size = _declared_size(request, values)
+        decision = self._context.judge(request, application, Call.WRITE, handle=link.handle, size=size)
+        self._check_declared(application, size)
 
         def begin(target: Target) -> Upload:
             named = Target(filename=link.filename, mimetype=target.mimetype)
-            return self._context.engine.files.begin(application, named, limit=decision.max_size)
+            return self._context.engine.files.begin(application, named, limit=self._limit(decision))
 
         with Intake(request, decision, begin, base64decode=flag(values, "base64decode")) as intake:
             upload = await _receive(intake, link.filename, values.get("mimetype"), decision)
@@ -149,14 +161,17 @@ class FileAPI:
         decision = self._context.judge(request, application, *calls, handle=link.handle)
         if "exif" in wanted:
             raise Unsupported(public="No installed plugin reads EXIF data.")
-        answer = await self._context.run(self._describe, application, link, wanted or _DEFAULT_NAMES)
+        names = wanted or _DEFAULT_NAMES
+        width, height = await self._dimensions(application, link) if {"width", "height"} & set(names) else (None, None)
+        known = {"width": width, "height": height, **await self._context.run(self._describe, link, names)}
+        answer = {name: known[name] for name in names}
         headers = dict(_NO_STORE) | cors_headers(request, application)
         if decision.vary:
             headers["vary"] = ", ".join(decision.vary)
         return JSONResponse(answer, headers=headers)
 
-    def _describe(self, application: Application, link: FileLink, names: Iterable[str]) -> Mapping[str, Any]:
-        names = list(names)
+    def _describe(self, link: FileLink, names: Iterable[str]) -> Mapping[str, Any]:
+        """Everything that can be said of a file without decoding it; digests only where they are named."""
         known: dict[str, Any] = {
             "size": link.size,
             "mimetype": link.mimetype,
@@ -170,21 +185,18 @@ class FileAPI:
             "container": link.container,
             "key": link.key,
         }
-        if "width" in names or "height" in names:
-            known["width"], known["height"] = self._dimensions(application, link)
         hashes = [name for name in names if name in _HASHES]
         if hashes:
             known |= self._hashes(link, hashes)
-        return {name: known[name] for name in names}
+        return known
 
-    def _dimensions(self, application: Application, link: FileLink) -> tuple[int | None, int | None]:
+    async def _dimensions(self, application: Application, link: FileLink) -> tuple[int | None, int | None]:
         """Width and height in pixels, read by a decoder process like everything else; nothing for what is no picture."""
         engine = self._context.engine
         try:
             plan = bind(engine.registry, [Task(name="imagesize", options=())])
-            rendition = engine.renditions.get(application, link, plan)
-            with engine.renditions.open(rendition) as stream:
-                size = json.load(stream)
+            rendition = engine.renditions.find(link, plan) or await self._delivery.renderer.get(application, link, plan)
+            size = json.loads(await self._context.run(_read, engine, rendition))
             return int(size["width"]), int(size["height"])
         except SecureDeliveryError as fault:
             if fault.status >= 500:
@@ -200,6 +212,11 @@ class FileAPI:
         return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
+def _read(engine: Engine, rendition: Rendition) -> bytes:
+    with engine.renditions.open(rendition) as stream:
+        return stream.read()
+
+
 async def _receive(intake: Intake, filename: str | None, mimetype: str | None, decision: Decision) -> Upload:
     """Read the body; more bytes than the policy admits are the policy's refusal, whichever limit noticed first."""
     try:
@@ -212,7 +229,7 @@ async def _receive(intake: Intake, filename: str | None, mimetype: str | None, d
         raise
 
 
-def _effective_path(path: str | None) -> str:
+def effective_path(path: str | None) -> str:
     """The path that policies are judged on: absolute, without the marks that would make it mean another one.
 
     Without a path a file goes to the root under a name the server makes.

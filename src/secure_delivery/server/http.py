@@ -22,9 +22,10 @@ from ..engine.types import INLINE, PLAIN
 from ..gate.decide import PolicyCache, decide
 from ..gate.errors import BadRequest, MethodNotAllowed, NotFound, Reason, SecureDeliveryError
 from ..gate.guard import one_credential, secret_from_authorization, signed_from_query
+from ..gate.hosts import parse_origin
 from ..gate.model import Application, Decision, RequestFacts
 from ..gate.policy import Call, SignedPolicy
-from ..gate.whitelist import Whitelist, parse_origin
+from ..gate.whitelist import Whitelist
 
 logger = logging.getLogger("secure_delivery.server")
 
