@@ -59,8 +59,10 @@ def test_a_colour_is_read(spelled: str, wanted: tuple[int, ...]) -> None:
         "whit",
         " red",
         "０００",
-    ]
-    + ["f" * 100_000, ("ff", "00", "00"), "red\n"],
+        "f" * 100_000,
+        ("ff", "00", "00"),
+        "red\n",
+    ],
 )
 def test_what_is_no_colour_is_refused(spelled: Any) -> None:
     """Other spellings are refused, `#`, spaces and other scripts' digits among them."""
@@ -110,7 +112,7 @@ def test_every_mode_becomes_the_picture_it_shows(
     image = quadrants(64, 48, mode)
     result = opened(chain(saved(image, form), ("resize", {"w": "32"}), ("output", {"format": "png"})))
     assert result.mode in ("L", "RGB")
-    assert distance(result, image.convert("RGB")) < 9
+    assert distance(result, image.convert("RGB")) < 12
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

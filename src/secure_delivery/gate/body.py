@@ -204,6 +204,7 @@ class Peek:
     def __init__(self, content_type: str | None) -> None:
         self._kind, boundary = _media_type(content_type)
         self._seen = bytearray()
+        self._looked_at = 0
         self._fields: Fields = {}
         self._field: str | None = None
         self._done = False
@@ -242,8 +243,8 @@ class Peek:
                     raise CredentialConflict(f"{event.name} is given twice in the body")
                 self._field = event.name
                 self._fields[event.name] = ""
-        self._seen += b"\0" * min(len(data), PEEK + 1)
-        if not more or len(self._seen) > PEEK:
+        self._looked_at += len(data)
+        if not more or self._looked_at > PEEK:
             self._done = True
 
     def signed(self) -> SignedPolicy | None:

@@ -18,7 +18,7 @@ def renamed(filename: str, form: str) -> str:
     """The name with the extension of the format; one that already says so stays as it is."""
     endings = _EXTENSIONS[form]
     stem, dot, extension = filename.rpartition(".")
-    if not dot or not stem:
+    if not dot or not stem.strip("."):
         return f"{filename.strip('.') or 'picture'}.{endings[0]}"
     if extension.lower() in endings:
         return filename
