@@ -25,7 +25,7 @@ from secure_delivery.plugin.manager import Registry, load
 from secure_delivery.plugin.params import REQUIRED, Param
 
 DOCS = Path(__file__).parent
-MARK = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+MARK = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 #: Options that every command has; the page says so once.
 _COMMON = frozenset({"config", "as_json", "help"})
@@ -188,7 +188,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
 
 def filled(page: str) -> str:
     """A page with every table as the code has it."""
-    return MARK.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", page)
+    return MARK.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}", page)
 
 
 def main() -> None:

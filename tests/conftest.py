@@ -1,9 +1,14 @@
-"""One table of cases through both kinds of database: every test that takes `database_url` runs on each."""
+"""For tests of every floor: both kinds of database (a test that takes `database_url` runs on each), and the helpers' folder.
+
+Tests are imported by path (`--import-mode=importlib`), so that no folder of theirs is on `sys.path`; the helpers must be,
+because server and decoder processes find them there by name.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +17,8 @@ import pytest
 from sqlalchemy.engine import URL, make_url
 
 from secure_delivery.engine.database import Database
+
+sys.path.insert(0, str(Path(__file__).parent / "server" / "helpers"))
 
 SERVER = os.environ.get("SECURE_DELIVERY_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 

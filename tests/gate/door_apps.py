@@ -355,9 +355,15 @@ class Asgi(_ByHost):
 
 
 def __getattr__(name: str) -> Any:
-    """`wsgi` and `asgi`, made when a server asks for one: neither process needs both."""
+    """What servers and settings name, made when it is asked for: no process needs all of it."""
     if name == "wsgi":
         return Wsgi()
     if name == "asgi":
         return Asgi()
+    if name == "plain_wsgi":
+        return WsgiDoor(flask_app(), guards()["secured"])
+    if name == "plain_asgi":
+        return AsgiDoor(starlette_app(), guards()["secured"])
+    if name == "DJANGO_GUARD":
+        return guards()["secured"]
     raise AttributeError(name)

@@ -163,7 +163,7 @@ def uvicorn_server(app: Any, **options: Any) -> Iterator[Server]:
 
     listening = socket.create_server(("127.0.0.1", 0))
     port = int(listening.getsockname()[1])
-    config = uvicorn.Config(app, log_level="critical", lifespan="on", ws="none", **options)
+    config = uvicorn.Config(app, **{"log_level": "critical", "lifespan": "on", "ws": "none", **options})
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -6,11 +6,14 @@ Knows: how the URLs that frameworks build relate to the paths that rules see. Mu
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from ..gate.guard import Guard
 
 __all__ = ["sign_below"]
+
+#: What a path may hold as it is (RFC 3986, section 3.3), and escapes that are there already.
+_AS_IT_IS = "/%!$&'()*+,;=:@~"
 
 
 def sign_below(guard: Guard, url: str, prefix: str = "", **policy: Any) -> str:
@@ -21,7 +24,7 @@ def sign_below(guard: Guard, url: str, prefix: str = "", **policy: Any) -> str:
     """
     parts = urlsplit(url)
     prefix = prefix.rstrip("/")
-    path = parts.path
+    path = quote(parts.path, safe=_AS_IT_IS)  # not every framework's `url_for` escapes
     if not prefix or not path.startswith(f"{prefix}/"):
         prefix = ""
     signed = guard.signed_url(path[len(prefix) :] + (f"?{parts.query}" if parts.query else ""), **policy)

@@ -16,10 +16,11 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..gate.errors import TaskURLError
+from ..gate.policy import CALL_NAMES, Call
 from ..gate.taskurl import Task
 from ..plugin.manager import Registry
 from ..plugin.params import REQUIRED, Param
-from ..plugin.protocols import Checked, Transformation
+from ..plugin.protocols import Checked, Demanding, Transformation
 
 #: Bump when the engine itself would give other bytes for the same plan.
 ENGINE_VERSION = "1"
@@ -39,6 +40,8 @@ class Plan:
 
     steps: tuple[Step, ...]
     canonical: str
+    #: What a request for it must be granted.
+    calls: frozenset[Call] = frozenset({Call.CONVERT})
 
 
 def bind(registry: Registry, tasks: Sequence[Task]) -> Plan:
@@ -46,17 +49,19 @@ def bind(registry: Registry, tasks: Sequence[Task]) -> Plan:
 
     Raises `TaskURLError` naming the task, the parameter and what is allowed, with the nearest known name.
     """
-    steps, named = [], []
+    steps, named, calls = [], [], {Call.CONVERT}
     for task in tasks:
         transformation = registry.transformations.get(task.name)
         if transformation is None:
             raise TaskURLError(public=f"There is no task {_quoted(task.name)}.{_near(task.name, registry.transformations)}")
         options = _options(task, transformation)
         steps.append(Step(name=task.name, options=options))
+        if isinstance(transformation, Demanding):
+            calls |= {CALL_NAMES[name] for name in transformation.demands(options)}
         version = registry.version_of("transformations", task.name)
         named.append([task.name, sorted(options.items()), transformation.version, version])
     canonical = json.dumps([ENGINE_VERSION, named], separators=(",", ":"), sort_keys=True)
-    return Plan(steps=tuple(steps), canonical=canonical)
+    return Plan(steps=tuple(steps), canonical=canonical, calls=frozenset(calls))
 
 
 def _options(task: Task, transformation: Transformation) -> dict[str, Any]:

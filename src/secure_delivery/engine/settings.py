@@ -105,7 +105,7 @@ class Settings:
     decode_wait: float = _setting(_number(0.1, 600, float), 20.0, "Seconds a transformation may wait for a decoder.")
     decode_seconds: float = _setting(_number(0.5, 3600, float), 60.0, "Wall seconds one transformation may take.")
     decode_cpu_seconds: int = _setting(_number(1, 3600), 30, "CPU seconds one transformation may take.")
-    decode_memory: int = _setting(_number(2**27, 2**40), 1_610_612_736, "Bytes of memory one transformation may use.")
+    decode_memory: int = _setting(_number(2**27, 2**40), 2_000_000_000, "Bytes of memory one transformation may use.")
     sandbox_floor: tuple[str, ...] = _setting(
         _names, ("rlimits", "seccomp", "landlock"), "Confinement layers without which nothing is decoded."
     )

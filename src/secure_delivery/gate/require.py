@@ -45,6 +45,9 @@ class Requirement:
 
     def __init__(self, guard: Guard, call: str | Sequence[str], facts: Mapping[str, str]) -> None:
         self._guard = guard
+        unknown = sorted(set(facts) - set(FACTS))
+        if unknown:
+            raise ConfigurationError(f"require: {', '.join(unknown)} is no fact; there are {', '.join(FACTS)}")
         # A rule that is never matched by path reads the calls and facts, and refuses wrong ones, in one place.
         named: dict[str, Any] = dict(facts)
         self._rule = Rule("/", GET=call, **named)

@@ -22,6 +22,7 @@ from .hookspecs import hookimpl
 from .params import REQUIRED, Kind, Param, Value, boolean, choice, either, integer, listing, number, text
 from .protocols import (
     Checked,
+    Demanding,
     Draft,
     Event,
     Extractor,
@@ -45,6 +46,7 @@ __all__ = [
     "Checked",
     "ConfigurationError",
     "Corrupt",
+    "Demanding",
     "Draft",
     "Event",
     "Extractor",

@@ -3,12 +3,12 @@
 Knows: plain data. Must not know: pluggy, the engine, HTTP, any library that decodes something.
 
 Everything here is synchronous. An ability that not every provider has is a protocol of its own, asked for with
-`isinstance` (`Located`, `Checked`, `Warm`), so that the smallest useful plugin stays small.
+`isinstance` (`Located`, `Checked`, `Demanding`, `Warm`), so that the smallest useful plugin stays small.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, runtime_checkable
@@ -57,7 +57,7 @@ class WorkLimits:
     output_side: int = 16_384
     seconds: float = 60.0
     cpu_seconds: int = 30
-    memory: int = 1_610_612_736
+    memory: int = 2_000_000_000  # libwebp takes 16 bytes a pixel: what a legal picture of 100 megapixels needs
 
 
 # ----------------------------------------------------------------------------------------------------- transformations
@@ -92,6 +92,15 @@ class Checked(Protocol):
 
     def check(self, options: Mapping[str, Any]) -> None:
         """Raise `ValueError` with a sentence for the client when bound options do not go together."""
+        ...
+
+
+@runtime_checkable
+class Demanding(Protocol):
+    """A transformation that hands out more than converting covers."""
+
+    def demands(self, options: Mapping[str, Any]) -> Collection[str]:
+        """The calls, by their policy names, that a request must be granted besides `convert` (`exif`, say)."""
         ...
 
 

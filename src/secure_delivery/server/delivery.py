@@ -134,7 +134,7 @@ class Delivery:
         link = await context.query(engine.files.find, handle)
         owner = await context.owner(link.application)
         decision = context.judge(
-            request, acting or owner, Call.CONVERT, handle=handle, signed=url.signed, use_query=not url.takes_query
+            request, acting or owner, *plan.calls, handle=handle, signed=url.signed, use_query=not url.takes_query
         )
         if acting is not None and acting.api_key != owner.api_key:
             # Another application's file: its own rules hold for reading it, and this URL shows no credential for them.

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from ..engine import Engine
 from ..engine.types import INLINE, PLAIN
 from ..gate.decide import PolicyCache, decide
-from ..gate.errors import BadRequest, MethodNotAllowed, NotFound, Reason, SecureDeliveryError
+from ..gate.errors import BadRequest, CredentialConflict, MethodNotAllowed, NotFound, Reason, SecureDeliveryError
 from ..gate.guard import one_credential, secret_from_authorization, signed_from_query
 from ..gate.hosts import parse_origin
 from ..gate.model import Application, Decision, RequestFacts
@@ -162,6 +162,8 @@ def parameters(request: Request) -> dict[str, str]:
         name, _, value = part.partition("=")
         if not name:
             continue
+        if name in found and name in ("policy", "signature"):
+            raise CredentialConflict(f"{name} is given twice")
         if name in found:
             raise BadRequest(f"{name!r} is given twice", public="A query parameter is given twice.")
         try:

@@ -15,8 +15,9 @@ from io import BytesIO
 from typing import Any
 
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
-from secure_delivery.plugin import TooLarge
+from secure_delivery.plugin import ProcessingLimit, TooLarge
 
 from .colours import WHITE, Colour
 from .modes import flattened, has_alpha, without_opaque_alpha
@@ -25,6 +26,7 @@ DEFAULT_QUALITY = {"JPEG": 85, "WEBP": 80, "AVIF": 65}
 _FULL_COLOUR_FROM = 90
 _LONGEST_SIDE = {"WEBP": 16_383}  # what the format itself can say
 _OPAQUE_FROM = 128  # GIF knows only seen and unseen
+_TAILORED_UP_TO = 24_000_000  # pixels; tables made for the picture need all its coefficients in memory
 _AVIF_SPEED = 8  # of 0 to 10: half the size of JPEG already, at a tenth of the time of the default
 
 ANIMATED = ("GIF", "WEBP")
@@ -71,20 +73,29 @@ class Frames:
 
 
 def encode(frames: Frames, form: str, encoding: Encoding, kept: Kept) -> bytes:
-    """The bytes of a file. Raises `TooLarge` for a side that the format cannot say."""
+    """The bytes of a file. The frames are given away: what they know of their source is taken from them.
+
+    Raises `TooLarge` for a side that the format cannot say, `ProcessingLimit` when the encoder gives up: with sizes and
+    modes checked before, lack of memory is what is left, and several libraries do not say so.
+    """
     longest = _LONGEST_SIDE.get(form)
     size = frames.images[0].size
     if longest is not None and max(size) > longest:
         raise TooLarge(f"{size} as {form}", public=f"A {form} result may have {longest} pixels a side.")
     images = [_suited(image, form, encoding) for image in frames.images]
     options = _options(form, encoding, kept)
+    if form == "JPEG" and size[0] * size[1] > _TAILORED_UP_TO:
+        options["optimize"] = False
     if len(images) > 1:
         options |= {"save_all": True, "append_images": images[1:], "duration": list(frames.times)}
         options |= {"disposal": 2} if form == "GIF" else {}
         if frames.loop is not None:
             options["loop"] = frames.loop
     out = BytesIO()
-    images[0].save(out, form, **options)
+    try:
+        images[0].save(out, form, **options)
+    except (OSError, RuntimeError) as error:
+        raise ProcessingLimit(f"encoding {form}: {error}") from error
     return out.getvalue()
 
 
@@ -101,9 +112,10 @@ def _suited(image: Image.Image, form: str, encoding: Encoding) -> Image.Image:
         image = image.convert("RGBA" if has_alpha(image) else "RGB")
     elif form == "GIF":
         image = _palette(image)
-    bare = image.copy()
-    bare.info = {key: value for key, value in image.info.items() if form in ("GIF", "PNG") and key == "transparency"}
-    return bare
+    if isinstance(image, TiffImageFile) and form == "TIFF":
+        image = image.copy()  # the writer would take tags from a picture that was read from a TIFF
+    image.info = {key: value for key, value in image.info.items() if form in ("GIF", "PNG") and key == "transparency"}
+    return image
 
 
 def _palette(image: Image.Image) -> Image.Image:

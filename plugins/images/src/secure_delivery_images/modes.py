@@ -18,6 +18,7 @@ from secure_delivery.plugin import Unsupported
 from .colours import Colour
 
 _PLAIN = {"1": "L", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "PA": "RGBA"}
+_BAND = 256  # rows
 _READY = ("L", "LA", "RGB", "RGBA")
 
 
@@ -89,13 +90,15 @@ def without_opaque_alpha(image: Image.Image) -> Image.Image:
 
 def flattened(image: Image.Image, background: Colour) -> Image.Image:
     """The picture on a background: opaque, unless the background itself is not."""
-    if not has_alpha(image):
+    if not has_alpha(image) or background[3] == 0:
         return image
-    if background[3] == 0:
-        return image
-    base = Image.new("RGBA", image.size, background)
-    base.alpha_composite(image.convert("RGBA"))
-    return base.convert("RGB") if background[3] == 255 else base
+    result = Image.new("RGB" if background[3] == 255 else "RGBA", image.size)
+    for top in range(0, image.height, _BAND):  # in bands: the largest pictures fit into memory twice, not four times
+        box = (0, top, image.width, min(image.height, top + _BAND))
+        ground = Image.new("RGBA", (image.width, box[3] - top), background)
+        ground.alpha_composite(image.crop(box).convert("RGBA"))
+        result.paste(ground.convert(result.mode), box)
+    return result
 
 
 def ready_for(image: Image.Image, colour: Colour) -> tuple[Image.Image, tuple[int, ...]]:

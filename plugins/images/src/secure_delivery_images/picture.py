@@ -207,6 +207,7 @@ class Picture:
             keep_cmyk = encoding.colorspace == "input" and self.form in WITH_CMYK
             pixels, profile = working(image, keep_cmyk=keep_cmyk, keep_profile=encoding.keep_metadata)
             kept = self._along(image, profile)
+            del image  # so that its pixels go as soon as nothing else holds them
             if self.page == 1:
                 pixels = turned(pixels, self.facts, upright=self.upright)
                 full = self.facts.displayed if self.upright else full

@@ -262,6 +262,9 @@ class Compress(PictureTask):
 
     params = (Param("metadata", boolean(), ("m",), False),)
 
+    def demands(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("exif",) if options["metadata"] else ()
+
     def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
         return picture.encoded(compress=True, keep_metadata=options["metadata"])
 

@@ -1,0 +1,94 @@
+"""The tasks in the place where they really run: a worker that may open no file, start no thread and take 2 GB."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from secure_delivery.engine import confine
+from secure_delivery.engine.sandbox import Chain, PluginChoice, Sandbox
+from secure_delivery.plugin import Corrupt, SecureDeliveryError, TooLarge, WorkLimits
+from secure_delivery.plugin.testing import BytesMedia, bind
+from secure_delivery_images.tasks import transformations
+
+pytestmark = pytest.mark.skipif(not confine.LINUX, reason="confinement is only there on Linux")
+TASKS = transformations()
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    plugins = PluginChoice(extra=["secure_delivery_images"], blocked=["images"])
+    with Sandbox(1, plugins=plugins, limits=WorkLimits()) as sandbox:
+        yield sandbox
+
+
+def run(sandbox: Sandbox, media: BytesMedia, *tasks: tuple[str, dict[str, Any]]) -> BytesMedia:
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
+        source.write(media.data)
+        source.flush()
+        outcome = sandbox.run(
+            Chain(
+                tasks=[(name, dict(bind(TASKS[name], **options))) for name, options in tasks],
+                source=source.fileno(),
+                mimetype=media.mimetype,
+                filename=media.filename,
+                output=output.fileno(),
+            )
+        )
+        output.seek(0)
+        return BytesMedia(output.read(), outcome.mimetype, outcome.filename)
+
+
+@pytest.mark.parametrize("source", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF"])
+def test_every_format_is_read_and_written_in_confinement(
+    source: str, sandbox: Sandbox, saved: Any, opened: Any, quadrants: Any, distance: Any
+) -> None:
+    """No decoder or encoder needs a right that a confined worker does not have, and results are what they are outside."""
+    image = quadrants(64, 48)
+    media = saved(image, source)
+    for form in ("jpg", "png", "webp", "gif", "bmp", "tiff", "avif"):
+        result = run(sandbox, media, ("resize", {"w": "48"}), ("rotate", {"d": "180"}), ("output", {"format": form}))
+        assert result.mimetype == ("image/jpeg" if form == "jpg" else f"image/{form}")
+        assert distance(opened(result), image.rotate(180)) < 12
+    assert json.loads(run(sandbox, media, ("imagesize", {})).data) == {"width": 64, "height": 48}
+
+
+def test_a_compressed_tiff_is_read_in_confinement(sandbox: Sandbox, saved: Any, opened: Any, quadrants: Any) -> None:
+    """libtiff works on the descriptor it is given."""
+    for compression in ("tiff_lzw", "tiff_adobe_deflate", "jpeg"):
+        media = saved(quadrants(), "TIFF", compression=compression)
+        assert opened(run(sandbox, media, ("resize", {"w": "32"}))).size == (32, 24)
+
+
+def test_profiles_are_followed_in_confinement(sandbox: Sandbox, saved: Any, opened: Any, quadrants: Any) -> None:
+    """Colour management needs no file of the system."""
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+    assert opened(run(sandbox, saved(quadrants(), icc_profile=profile), ("flip", {}))).size == (64, 48)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "BMP"])
+def test_a_hundred_megapixels_fit_into_a_worker(form: str, sandbox: Sandbox, saved: Any, opened: Any) -> None:
+    """The largest legal picture becomes a thumbnail within a worker's memory and time."""
+    options: dict[str, Any] = {"TIFF": {"compression": "tiff_lzw"}, "PNG": {"compress_level": 1}}.get(form, {})
+    media = saved(Image.new("L", (10_000, 10_000), 90), form, **options)
+    result = opened(run(sandbox, media, ("resize", {"w": "30"}), ("output", {"format": "png"})))
+    assert (result.size, result.convert("L").getpixel((9, 9))) == ((30, 30), pytest.approx(90, abs=2))
+
+
+def test_faults_keep_their_kind_on_the_way_out(sandbox: Sandbox, saved: Any) -> None:
+    """What is damaged, and what is too large, is told apart by whoever asked; the worker goes on."""
+    media = saved(Image.effect_noise((300, 200), 50), "JPEG")
+    with pytest.raises(Corrupt):
+        run(sandbox, BytesMedia(media.data[: media.size // 2]), ("flip", {}))
+    with pytest.raises(TooLarge):
+        run(sandbox, saved(Image.new("1", (10_001, 10_000))), ("flip", {}))
+    with pytest.raises(SecureDeliveryError):
+        run(sandbox, BytesMedia(b""), ("flip", {}))
+    assert run(sandbox, media, ("flip", {})).size
