@@ -21,8 +21,8 @@ from measure import Effort, Row, Tick, in_turns, in_us, ratio, spread, timed
 from secure_delivery import Application, Call, Guard, Policy, RequestFacts, Rule, SecretRing, SignedPolicy, Whitelist, decide
 from secure_delivery.gate.decide import PolicyCache
 from secure_delivery.gate.guard import Head
+from secure_delivery.gate.hosts import parse_origin
 from secure_delivery.gate.policy import verify
-from secure_delivery.gate.whitelist import parse_origin
 
 NAME = "verification"
 SECRET = "pRk2vVQm8sXw4LZ7tYc9Hd3NfGb6JaEu"

@@ -24,9 +24,9 @@ Uploads = Annotated[
 Deliveries = Annotated[
     list[str] | None, typer.Option("--delivery-domain", help="A pattern of the delivery whitelist; repeat it. '' clears it.")
 ]
-UploadMissing = Annotated[str | None, typer.Option(help="allow or deny uploads that show no Origin (deny).")]
+UploadMissing = Annotated[str | None, typer.Option(help="Whether to allow or deny uploads that show no Origin (deny).")]
 DeliveryMissing = Annotated[
-    str | None, typer.Option(help="allow or deny delivery to requests that show neither Origin nor Referer (allow).")
+    str | None, typer.Option(help="Whether to allow or deny delivery to requests that show neither Origin nor Referer (allow).")
 ]
 Regex = Annotated[str | None, typer.Option(help="full: patterns span the whole value; search: they are searched for.")]
 UnknownKeys = Annotated[str | None, typer.Option(help="refuse or ignore policies with keys nobody knows.")]

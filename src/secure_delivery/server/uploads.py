@@ -88,7 +88,12 @@ class Intake:
         if not boundary or len(boundary) > 70:
             raise BadRequest("no boundary", public="The multipart body names no boundary.")
         parts = _Parts(self, filename, mimetype)
-        parser = python_multipart.MultipartParser(boundary, parts.callbacks())
+        parser = python_multipart.MultipartParser(
+            boundary,
+            parts.callbacks(),
+            max_header_count=_MAX_PART_HEADERS,  # the limit on their bytes, counted by us, is the one that speaks
+            max_header_size=2 * _MAX_PART_HEADERS,
+        )
         try:
             async for piece in body_pieces(self._request):
                 parser.write(piece)
