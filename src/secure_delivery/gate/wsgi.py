@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("secure_delivery.gate")
 _DECISION = "secure_delivery.decision"
+_STEP = 65_536  # bytes of a counted body read at a time (security promise 17)
 _PATH_SAFE = "/!$&'()*+,;=:@~"  # what RFC 3986, section 3.3, lets a path hold as it is
 
 
@@ -210,7 +211,7 @@ def _peek(environ: WSGIEnvironment, peek: Peek) -> tuple[SignedPolicy | None, Se
     except SecureDeliveryError as broken:
         fault = broken
     finally:
-        environ["wsgi.input"] = _Replayed(bytes(taken), stream)
+        environ["wsgi.input"] = _Replayed(bytes(taken), stream, left)
     return None, fault
 
 
@@ -230,25 +231,36 @@ class _Input(io.RawIOBase):
 
 
 class _Replayed(_Input):
-    """The bytes that were peeked at, then the rest of the body."""
+    """The bytes that were peeked at, then the rest of the body: `left` bytes, or until it ends when that is `None`.
 
-    def __init__(self, taken: bytes, rest: Any) -> None:
+    A `read(n)` is short only at the end: there are frameworks that take the first short one for the whole.
+    """
+
+    def __init__(self, taken: bytes, rest: Any, left: int | None) -> None:
         self._taken = io.BytesIO(taken)
         self._rest = rest
+        self._left = left
+
+    def _more(self, read: Callable[..., Any], size: int) -> bytes:
+        """The next bytes of the rest; never asks for what the server would wait for in vain."""
+        if self._left is not None:
+            size = self._left if size < 0 else min(size, self._left)
+        data = bytes(read(size) if size >= 0 else read()) if size else b""
+        if self._left is not None:
+            self._left -= len(data)
+        return data
 
     def read(self, size: int | None = -1) -> bytes:
         size = -1 if size is None else size
         first = self._taken.read(size)
-        if first and size >= 0:
-            return first
-        return first + bytes(self._rest.read(size) if size >= 0 else self._rest.read())
+        return first if len(first) == size else first + self._more(self._rest.read, size - len(first) if size >= 0 else -1)
 
     def readline(self, size: int | None = -1) -> bytes:
         size = -1 if size is None else size
         line = self._taken.readline(size)
         if line.endswith(b"\n") or len(line) == size:
             return line
-        return line + bytes(self._rest.readline(size - len(line)) if size >= 0 else self._rest.readline())
+        return line + self._more(self._rest.readline, size - len(line) if size >= 0 else -1)
 
 
 class _MeteredInput(_Input):
@@ -292,26 +304,32 @@ class _MeteredInput(_Input):
                 raise _Refused
         return data
 
-    def _bounded(self, size: int | None) -> int:
-        wanted = -1 if size is None else size
+    def _bounded(self, size: int) -> int:
         if self._left is None:
-            return wanted
-        return self._left if wanted < 0 else min(wanted, self._left)
+            return size
+        return self._left if size < 0 else min(size, self._left)
 
     def read(self, size: int | None = -1) -> bytes:
-        if self.refused is not None:
-            raise _Refused
-        wanted = self._bounded(size)
-        if wanted >= 0:
-            return self._count(self._stream.read(wanted) if wanted else b"", wanted)
-        pieces = []
-        while data := self._stream.read(65_536):
-            pieces.append(self._count(data, 65_536))
-        self._count(b"", 1)
-        return b"".join(pieces)
+        wanted = -1 if size is None else size
+        return self._gather(self._stream.read, wanted, lambda piece, step: wanted >= 0 and len(piece) < step)
 
     def readline(self, size: int | None = -1) -> bytes:
+        return self._gather(self._stream.readline, -1 if size is None else size, lambda piece, _: piece.endswith(b"\n"))
+
+    def _gather(self, read: Callable[[int], bytes], size: int, ended: Callable[[bytes, int], bool]) -> bytes:
+        """What `read` gives, in pieces: no more than one of them is taken in beyond what the policy admits."""
         if self.refused is not None:
             raise _Refused
         wanted = self._bounded(size)
-        return self._count(self._stream.readline(wanted) if wanted else b"", wanted)
+        if wanted == 0:
+            return self._count(b"", 0)
+        endless, pieces = wanted < 0, bytearray()
+        while wanted:
+            step = _STEP if endless else min(wanted, _STEP)
+            piece = self._count(read(step), step)
+            pieces += piece
+            if not piece or ended(piece, step):
+                break
+            if not endless:
+                wanted -= len(piece)
+        return bytes(pieces)

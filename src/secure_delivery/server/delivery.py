@@ -28,7 +28,7 @@ SMALL = 262_144  # bytes up to which a file is read in one go and sent as one me
 _PIECE = 1 << 20
 _REMEMBERED = 4096  # parsed paths
 _REMEMBERED_LENGTH = 2048  # characters of a path and query worth remembering; with longer ones strangers could fill memory
-_TRIES = 3  # times a file is looked up again that was overwritten between finding and opening it
+_TRIES = 5  # times a file is looked up again that was overwritten between finding and opening it
 _ISSUED_KEY = re.compile(r"[A-Za-z0-9]{22}")
 
 
