@@ -174,21 +174,23 @@ def test_a_file_in_a_form_is_counted_by_itself(stack: Any, folder: Path, case: S
     assert bool(list(folder.iterdir())) == (case.status == 201 and view == "/upload")
 
 
-def test_a_form_that_is_none_is_refused(stack: Any, folder: Path) -> None:
-    """Malformed multipart under a bounded policy is 400: it could not be counted."""
-    target = f"/upload?{sign(max_size=1000).as_query()}"
-    answer = stack("secured", "POST", target, headers=[MULTIPART], body=f"--{BOUNDARY}\r\nno header\r\n\r\n".encode() * 2)
+@pytest.mark.parametrize("request_line", ["POST /upload", "PUT /store/a"])
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (f"--{BOUNDARY}\r\nno header\r\n\r\n".encode() * 2, 400, "bad_request"),
+        (multipart(*[(f"f{index}", None, b"") for index in range(200)]), 413, "too_large"),
+    ],
+    ids=["malformed", "too many parts"],
+)
+def test_a_form_that_cannot_be_counted_is_refused(
+    stack: Any, folder: Path, request_line: str, body: bytes, status: int, code: str
+) -> None:
+    """Under a bounded policy, whether the door looks for a policy in it or only counts."""
+    method, path = request_line.split()
+    answer = stack("secured", method, f"{path}?{sign(max_size=1000).as_query()}", headers=[MULTIPART], body=body)
 
-    assert (answer.status, answer.code) == (400, "bad_request")
-    assert list(folder.iterdir()) == []
-
-
-def test_a_form_of_too_many_parts_is_refused(stack: Any, folder: Path) -> None:
-    """More parts than the door counts are 413, whatever the framework would do with them."""
-    body = multipart(*[(f"f{index}", None, b"") for index in range(200)])
-    answer = stack("secured", "POST", f"/upload?{sign(max_size=9).as_query()}", headers=[MULTIPART], body=body)
-
-    assert (answer.status, answer.code) == (413, "too_large")
+    assert (answer.status, answer.code) == (status, code)
     assert list(folder.iterdir()) == []
 
 

@@ -40,9 +40,12 @@ def serve(
     given["port"] = address[1]
     base = settings.public_url.rstrip("/") or f"http://{_in_url(address[0])}:{address[1]}"
     with engine_for(config, **given) as engine:
-        _greet(engine, base)
+        say("server", base, "bold")
+        say("data", engine.settings.data.absolute())
         if demo:
             _demonstrate(engine, base)
+        elif not engine.records.applications():
+            out.print(Text("There is no application yet: secure-delivery app create NAME", style="yellow"))
     # Each server process reads the settings again: what the command line said travels in the environment.
     if config is not None:
         os.environ["SECURE_DELIVERY_CONFIG"] = str(config.absolute())
@@ -76,14 +79,6 @@ def _port(host: str, port: int) -> int:
 
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _greet(engine: Engine, base: str) -> None:
-    say("server", base, "bold")
-    say("data", engine.settings.data.absolute())
-    applications = engine.records.applications()
-    if not applications:
-        out.print(Text("There is no application yet: secure-delivery app create NAME", style="yellow"))
 
 
 def _demonstrate(engine: Engine, base: str) -> None:
