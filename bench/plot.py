@@ -40,7 +40,9 @@ def _targets(rows: list[Row], taken: str) -> None:
     figure, axes = plt.subplots(figsize=(10, 1.2 + 0.36 * len(aimed)))
     axes.barh([row.name for row in aimed], better, color=[_MET if row.met else _MISSED for row in aimed], height=0.62)
     for index, (row, times) in enumerate(zip(aimed, better, strict=True)):
-        axes.text(times, index, f" {row.value:.2f} ({row.target})", va="center", fontsize=8)
+        axes.text(
+            times, index, f" {row.value:.2f}{'' if row.unit == 'x' else ' ' + row.unit} ({row.target})", va="center", fontsize=8
+        )
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlim(0.4, max(4.0, 2.2 * max(better)))
@@ -58,7 +60,7 @@ def _doors(rows: list[Row], taken: str) -> None:
     naive = [row for row in doors if "naive" in row.name]
     if not guarded:
         return
-    figure, axes = plt.subplots(figsize=(10, 4.6))
+    figure, axes = plt.subplots(figsize=(12, 5.2))
     for offset, group, colour, label in ((-0.2, guarded, _MET, "the gate"), (0.2, naive, _NAIVE, "a naive verifier")):
         places = [index + offset for index in range(len(group))]
         spans = [[row.value - row.low for row in group], [row.high - row.value for row in group]]
@@ -68,14 +70,20 @@ def _doors(rows: list[Row], taken: str) -> None:
     for index, row in enumerate(guarded):
         if row.at_least is not None:
             axes.hlines(row.at_least, index - 0.42, index + 0.02, color="black", linewidth=1.4)
+    axes.set_ylim(0, 1.25)
     axes.axhline(1, color=_OTHER, linewidth=0.8, linestyle=":")
     labels = [
-        row.name.removesuffix(" / bare").replace(": ", ":\n").replace(" (", "\n(").replace(" in turn", "") for row in guarded
+        row.name.removesuffix(" / bare")
+        .replace(": ", ":\n")
+        .replace(" (", "\n(")
+        .replace(" in turn", "")
+        .replace(" that", "\nthat")
+        for row in guarded
     ]
     axes.set_xticks(range(len(guarded)), labels, fontsize=7)
     axes.set_ylabel("part of the bare app's requests per second", fontsize=8)
     axes.set_title(f"What a do-nothing app on granian keeps (black: target), {taken}", fontsize=10, loc="left")
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    axes.legend(fontsize=8, frameon=False, loc="upper left", ncols=2)
     _finish(figure, axes, "doors.png")
 
 

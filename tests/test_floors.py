@@ -23,6 +23,7 @@ HEIGHT = {
     "secure_delivery.gate.taskvalues": 1.0,
     "secure_delivery.gate.tasksource": 1.1,
     "secure_delivery.gate.taskurl": 1.2,
+    "secure_delivery.gate.credentials": 1.3,
     "secure_delivery.gate.body": 1.3,
     "secure_delivery.gate.rules": 1.3,
     "secure_delivery.gate.guard": 2.0,

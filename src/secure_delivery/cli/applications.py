@@ -49,6 +49,9 @@ def _whitelist(patterns: list[str] | None, missing: str | None, before: Whitelis
 
 def _changes(limits: Limits, max_bytes: int | None, max_pixels: int | None, **given: Any) -> dict[str, Any]:
     changes = {name: value for name, value in given.items() if value is not None}
+    for option, value in (("max_bytes", max_bytes), ("max_pixels", max_pixels)):
+        if value is not None and value < 1:
+            raise ConfigurationError(f"{option} is one or more")
     if max_bytes is not None or max_pixels is not None:
         changes["limits"] = Limits(
             max_bytes=limits.max_bytes if max_bytes is None else max_bytes,

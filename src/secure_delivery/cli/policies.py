@@ -15,7 +15,7 @@ from ..gate.decide import explain
 from ..gate.errors import ConfigurationError
 from ..gate.hosts import parse_origin
 from ..gate.model import Application, RequestFacts, SecretRing
-from ..gate.policy import CALL_NAMES, Policy, SignedPolicy
+from ..gate.policy import CALL_NAMES, Call, Policy, SignedPolicy
 from ..gate.whitelist import Whitelist
 from .output import AsJson, Config, engine_for, known_application, out, say, say_json, say_table, verdict
 from .requests import trials
@@ -39,6 +39,12 @@ def _application(api_key: str | None, config: Path | None) -> Application:
     return Application(secrets=SecretRing.of(secret), require_policy=True)
 
 
+def _known_call(name: str) -> Call:
+    if name not in CALL_NAMES:
+        raise ConfigurationError(f"{name!r} is not a call; known are {', '.join(sorted(CALL_NAMES))}")
+    return CALL_NAMES[name]
+
+
 def sign(
     call: Annotated[list[str] | None, typer.Option(help="A call to grant; repeat it. Without any: all but exif.")] = None,
     expires_in: Annotated[int, typer.Option(help="Seconds until the policy expires.")] = 3600,
@@ -54,6 +60,8 @@ def sign(
     as_json: AsJson = False,
 ) -> None:
     """Sign a policy and print it as query, path segment and File API fields."""
+    for name in call or ():
+        _known_call(name)
     limits: dict[str, Any] = {
         "handle": handle,
         "container": container,
@@ -82,9 +90,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check a signed policy for one call. Exit status 0 when it is good, 1 when it is refused."""
-    if call not in CALL_NAMES:
-        raise ConfigurationError(f"{call!r} is not a call; known are {', '.join(sorted(CALL_NAMES))}")
-    facts = RequestFacts(calls=frozenset({CALL_NAMES[call]}), signed=SignedPolicy(policy, signature), handle=handle)
+    facts = RequestFacts(calls=frozenset({_known_call(call)}), signed=SignedPolicy(policy, signature), handle=handle)
     _say_explanation(_application(app, config), facts, as_json=as_json)
 
 

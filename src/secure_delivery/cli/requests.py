@@ -9,12 +9,12 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 from ..engine import Engine
+from ..engine.files import effective_path
+from ..gate.credentials import one_credential, signed_from_query
 from ..gate.errors import ConfigurationError, NotFound
-from ..gate.guard import one_credential, signed_from_query
 from ..gate.model import Application, RequestFacts
 from ..gate.policy import Call, SignedPolicy
 from ..gate.taskurl import SourceKind, parse
-from ..server.file_api import effective_path
 from .output import known_application
 
 _CHANGES = {"POST": Call.WRITE, "PUT": Call.WRITE, "DELETE": Call.REMOVE}

@@ -44,6 +44,22 @@ def clean_name(name: str | None, default: str = "file") -> str:
     return text
 
 
+def effective_path(path: str | None) -> str:
+    """The path that policies are judged on: absolute, without the marks that would make it mean another one.
+
+    Without a path a file goes to the root under a name the server makes. Raises `BadRequest` for one that two readers could
+    take for different ones.
+    """
+    if not path:
+        return "/"
+    text = "/" + path.lstrip("/")
+    if len(text) > 1024 or any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise BadRequest("bad path", public="The path is too long or holds control characters.")
+    if "\\" in text or "//" in text or any(part in (".", "..") for part in text.split("/")):
+        raise BadRequest("bad path", public="The path holds empty or dot segments, or backslashes.")
+    return text
+
+
 def new_key() -> str:
     """A storage key made by the server: 160 random bits, never anything a client sent (CVE-2026-33195)."""
     return secrets.token_hex(20)

@@ -9,11 +9,8 @@ concerns it, and one more when the same request was judged a moment ago.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import logging
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,11 +18,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from .credentials import one_credential, secret_from_authorization, signed_from_path, signed_from_query, without_security
 from .decide import CALLS, PolicyCache, decide, explain
 from .errors import (
     BadRequest,
     ConfigurationError,
-    CredentialConflict,
     MethodNotAllowed,
     Reason,
     SecureDeliveryError,
@@ -34,7 +31,6 @@ from .hosts import parse_origin
 from .model import Application, Decision, RequestFacts
 from .policy import SignedPolicy
 from .rules import Ambiguous, Match, Rule, RuleSet
-from .taskvalues import read_task, split_security
 
 logger = logging.getLogger("secure_delivery.gate")
 
@@ -122,75 +118,6 @@ def fault_reply(fault: SecureDeliveryError) -> Reply:
     return error_reply(fault.status, fault.code, fault.public)
 
 
-# ---------------------------------------------------------------------------------------------------- reading the head
-
-
-def signed_from_query(query: str) -> SignedPolicy | None:
-    """The credential in a raw query string: values percent-decoded once, a bare `+` left as it is.
-
-    Form decoding would turn the `+` of a standard-alphabet policy into a blank; here it never becomes one. Raises
-    `CredentialConflict` when `policy` or `signature` is given twice. Half a credential is a bad one, not none.
-    """
-    if "policy=" not in query and "signature=" not in query and "%" not in query:
-        return None
-    found: dict[str, str] = {}
-    for part in query.split("&"):
-        name, _, value = part.partition("=")
-        if "%" in name:  # the wrapped app decodes names, so that an encoded one is the same parameter once more
-            name = unquote(name)
-        if name in ("policy", "signature"):
-            if name in found:
-                raise CredentialConflict(f"{name} is given twice in the query")
-            found[name] = unquote(value, errors="surrogateescape") if "%" in value else value
-    if not found:
-        return None
-    return SignedPolicy(found.get("policy", ""), found.get("signature", ""))
-
-
-def secret_from_authorization(header: str | None) -> str | None:
-    """The application secret of HTTP Basic `app:SECRET`, or `None` when the header is not about us.
-
-    Another user name belongs to the wrapped app's own authentication. Raises `CredentialConflict` for a header that came
-    twice with HTTP Basic among it: which of them the app would read is not known here.
-    """
-    if header is None:
-        return None
-    if "," in header and "basic " in header.lower():
-        raise CredentialConflict("several Authorization headers")
-    if header[:6].lower() != "basic ":
-        return None
-    try:
-        user, colon, secret = base64.b64decode(header[6:].strip(), validate=True).decode("utf-8").partition(":")
-    except (binascii.Error, ValueError):
-        return None
-    return secret if user == "app" and colon else None
-
-
-#: A `security=` segment; a value in quotes may hold slashes, as policies of the standard Base64 alphabet do.
-_SECURITY = re.compile(r'/(security=(?:"[^"]*"|[^/])*)')
-
-
-def _signed_from_path(path: str) -> SignedPolicy | None:
-    """The credential of the `security=` segment of a decoded path, if there is one."""
-    if "/security=" not in path:
-        return None
-    found = _SECURITY.findall(path)
-    if len(found) > 1:
-        raise CredentialConflict("two security segments in one path")
-    return split_security([read_task(found[0])])[1]
-
-
-def one_credential(*shown: SignedPolicy | str | None) -> SignedPolicy | str | None:
-    """The only credential of a request. Raises `CredentialConflict` for more than one (security promise 7)."""
-    found = [credential for credential in shown if credential is not None]
-    if len(found) > 1:
-        raise CredentialConflict("credentials in more than one place")
-    return found[0] if found else None
-
-
-# --------------------------------------------------------------------------------------------------------------- guard
-
-
 class Guard:
     """Rules and applications, compiled; answers for each request head whether the app may have it.
 
@@ -252,7 +179,7 @@ class Guard:
             fresh = known.application if self._fixed is not None else self._lookup(known.key)
             if fresh is known.application and self.clock() < known.until:
                 return known.admission
-        path = _SECURITY.sub("", head.path) or "/" if "/security=" in head.path else head.path
+        path = without_security(head.path)
         match = self.rules.match(path)
         if match is None and (path == head.path or self.rules.match(head.path) is None):
             return None
@@ -283,7 +210,7 @@ class Guard:
             return WantsBody(head.content_type)
         credential = one_credential(
             signed_from_query(head.query),
-            _signed_from_path(head.path),
+            signed_from_path(head.path),
             secret_from_authorization(head.authorization),
             shown,
         )

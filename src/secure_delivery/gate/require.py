@@ -20,17 +20,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .credentials import one_credential, secret_from_authorization, signed_from_query
 from .errors import BadRequest, ConfigurationError, Reason, SecureDeliveryError
-from .guard import (
-    Admission,
-    Guard,
-    Reply,
-    error_reply,
-    fault_reply,
-    one_credential,
-    secret_from_authorization,
-    signed_from_query,
-)
+from .guard import Admission, Guard, Reply, error_reply, fault_reply
 from .model import Decision, RequestFacts
 from .outgoing import TOUCHED, additions, amend
 from .policy import SignedPolicy

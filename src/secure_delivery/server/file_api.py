@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from ..engine import Engine
 from ..engine.convert import bind
-from ..engine.files import Target, Upload, clean_name
+from ..engine.files import Target, Upload, clean_name, effective_path
 from ..engine.records import FileLink, Rendition
 from ..gate.errors import BadRequest, NotFound, Reason, SecureDeliveryError, TooLarge, Unsupported
 from ..gate.model import Application, Decision
@@ -227,21 +227,6 @@ async def _receive(intake: Intake, filename: str | None, mimetype: str | None, d
             if reason is Reason.TOO_BIG:
                 raise Denied(Decision(allowed=False, reason=reason, vary=decision.vary)) from None
         raise
-
-
-def effective_path(path: str | None) -> str:
-    """The path that policies are judged on: absolute, without the marks that would make it mean another one.
-
-    Without a path a file goes to the root under a name the server makes.
-    """
-    if not path:
-        return "/"
-    text = "/" + path.lstrip("/")
-    if len(text) > 1024 or any(ord(character) < 32 or ord(character) == 127 for character in text):
-        raise BadRequest("bad path", public="The path is too long or holds control characters.")
-    if "\\" in text or "//" in text or any(part in (".", "..") for part in text.split("/")):
-        raise BadRequest("bad path", public="The path holds empty or dot segments, or backslashes.")
-    return text
 
 
 def _declared_size(request: Request, values: Mapping[str, str]) -> int | None:

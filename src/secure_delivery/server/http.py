@@ -19,9 +19,9 @@ from starlette.responses import JSONResponse, Response
 
 from ..engine import Engine
 from ..engine.types import INLINE, PLAIN
+from ..gate.credentials import one_credential, secret_from_authorization, signed_from_query
 from ..gate.decide import PolicyCache, decide
 from ..gate.errors import BadRequest, CredentialConflict, MethodNotAllowed, NotFound, Reason, SecureDeliveryError
-from ..gate.guard import one_credential, secret_from_authorization, signed_from_query
 from ..gate.hosts import parse_origin
 from ..gate.model import Application, Decision, RequestFacts
 from ..gate.policy import Call, SignedPolicy
@@ -124,7 +124,7 @@ class Context:
         """Scheme, host and prefix for the URLs we hand out, without a slash at the end."""
         if self.engine.settings.public_url:
             return self.engine.settings.public_url.rstrip("/")
-        return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}"
+        return f"{request.url.scheme}://{request.url.netloc}{quote(request.scope.get('root_path', ''))}"
 
 
 # -------------------------------------------------------------------------------------------------------------- reading

@@ -167,7 +167,7 @@ class Server:
     def exchange(self, data: bytes, *, shut: bool = False, timeout: float = 15) -> bytes:
         """Bytes to the server as they are, and all it says until it closes or falls silent."""
         with self.connect(timeout) as connection:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            with contextlib.suppress(OSError):  # refused before it was all said
                 connection.sendall(data)
                 if shut:
                     connection.shutdown(socket.SHUT_WR)
