@@ -19,6 +19,7 @@ HEIGHT = {
     "secure_delivery.gate.hosts": 0.05,
     "secure_delivery.gate.whitelist": 0.1,
     "secure_delivery.gate.model": 0.2,
+    "secure_delivery.gate.reading": 0.3,
     "secure_delivery.gate.decide": 1.0,
     "secure_delivery.gate.taskvalues": 1.0,
     "secure_delivery.gate.tasksource": 1.1,

@@ -17,11 +17,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from secure_delivery.gate import asgi, wsgi
-from secure_delivery.gate.decide import CALLS, STEPS, PolicyCache, decide, explain
+from secure_delivery.gate.decide import CALLS, STEPS, decide, explain
 from secure_delivery.gate.errors import Reason
 from secure_delivery.gate.guard import Guard, Head
 from secure_delivery.gate.model import Application, Decision, RequestFacts, Secret, SecretRing, SecretState
 from secure_delivery.gate.policy import Call, Policy, SignedPolicy, compile_pattern, sign
+from secure_delivery.gate.reading import PolicyCache
 from secure_delivery.gate.rules import Rule
 from secure_delivery.gate.whitelist import Whitelist
 

@@ -533,3 +533,10 @@ def test_lasting_refuses_what_the_verifier_would(arguments: dict[str, Any]) -> N
 def test_repr_shows_the_policy_and_no_signature(policy: Policy) -> None:
     """A policy is no secret: its repr is for logs of the operator and can be read back by eye."""
     assert str(policy.expiry) in repr(policy)
+
+
+@settings(deadline=None)
+@given(key=st.binary(min_size=1, max_size=200), text=st.text(alphabet=st.characters(max_codepoint=0x7E), max_size=300))
+def test_the_verifier_makes_the_mac_that_the_standard_library_makes(key: bytes, text: str) -> None:
+    """Keys shorter and longer than a block of SHA-256, and any text: RFC 2104 by two implementations."""
+    assert verify(text, hmac.new(key, text.encode(), "sha256").hexdigest(), [key]) == 0

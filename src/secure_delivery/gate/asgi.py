@@ -62,9 +62,13 @@ class SecureDelivery:
             raise RuntimeError(f"a scope of type {kind!r} cannot be judged and is refused")
         verdict: Admission | Reply | WantsBody | None
         try:
-            root = _root(scope, self._root)
-            head = _head(scope, root)
-            verdict = self.guard.check(head)
+            root = _root(scope, self._root) if self._root or scope.get("root_path") else ""
+            path = _path(scope, root)
+            if self.guard.rules.outside(path):
+                verdict = None
+            else:
+                head = _head(scope, path)
+                verdict = self.guard.check(head)
             if isinstance(verdict, WantsBody):
                 receive, shown, fault = await _peek(receive, Peek(verdict.content_type))
                 verdict = self.guard.check(head, shown, peeked=True, fault=fault)
@@ -80,6 +84,8 @@ class SecureDelivery:
             if verdict.path != head.path:
                 scope = _hide_security(scope, root + verdict.path)
             scope[_DECISION] = verdict.decision
+            if kind == "http" and not verdict.metered:
+                return await self.app(scope, receive, _amending(send, verdict, self.guard))
             return await self._admit(verdict, head, scope, receive, send)
         if not isinstance(verdict, Reply):
             verdict = fault_reply(SecureDeliveryError())
@@ -90,9 +96,7 @@ class SecureDelivery:
     async def _admit(self, admission: Admission, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             return await self.app(scope, receive, send)
-        if admission.metered:
-            return await self._run_metered(admission, head, scope, receive, send)
-        return await self.app(scope, receive, _amending(send, admission, self.guard))
+        return await self._run_metered(admission, head, scope, receive, send)
 
     async def _run_metered(self, admission: Admission, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app on a counted body; when a bound is broken it sees the client go away, and the refusal is ours."""
@@ -144,10 +148,12 @@ def _root(scope: Scope, own: str) -> str:
     return root if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/") else ""
 
 
-def _head(scope: Scope, root: str) -> Head:
+def _path(scope: Scope, root: str) -> str:
     path: str = scope["path"][len(root) :]
-    if not path.startswith("/"):
-        path = f"/{path}"
+    return path if path.startswith("/") else f"/{path}"
+
+
+def _head(scope: Scope, path: str) -> Head:
     fields: list[Any] = [
         scope.get("method", "GET"),
         path,
@@ -173,7 +179,7 @@ def _amending(send: Send, admission: Admission, guard: Guard) -> Send:
     async def amended(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
-            if any(name.lower() in _TOUCHED for name, _ in headers):
+            if not _TOUCHED.isdisjoint([name.lower() for name, _ in headers]):
                 text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
                 headers = _encoded(amend(text, admission, message["status"], guard.clock()))
             else:

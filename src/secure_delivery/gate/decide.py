@@ -11,12 +11,14 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from .errors import PolicyError, Reason
 from .hosts import parse_origin, parse_referer
 from .model import Application, Decision, RequestFacts, judge_size
-from .policy import MAX_ENCODED, Call, Policy, verify
+from .policy import Call, Policy
+from .reading import PolicyCache, read_policy
 from .whitelist import Whitelist
 
 Restriction = Literal["handle", "container", "path", "url", "size"]
@@ -52,30 +54,29 @@ CALLS: dict[Call, CallRule] = {
 }
 
 
-class _Verified(NamedTuple):
-    policy: Policy
-    until: int | None  # the end of the secret that signed, when it only verifies for a while
+class Demands(NamedTuple):
+    """What the calls of one request ask for together."""
+
+    authenticated: bool
+    granted: frozenset[Call]  # the calls, and those that must be granted with them
+    whitelist: Literal["upload", "delivery"] | None  # the list that is asked; uploading outweighs delivery
+    limited_by: frozenset[Restriction]
 
 
-class PolicyCache:
-    """Policies whose signature was found good, by text, signature and state of the ring.
+@lru_cache(maxsize=1 << len(CALLS))  # there are no more sets of calls than that
+def demands(calls: frozenset[Call]) -> Demands:
+    """The rules of several calls, put together once for each set of them."""
+    rules = [CALLS[call] for call in calls]
+    sides = {rule.whitelist for rule in rules}
+    return Demands(
+        authenticated=any(rule.authenticated for rule in rules),
+        granted=calls.union(rule.also for rule in rules if rule.also is not None),
+        whitelist="upload" if "upload" in sides else "delivery" if "delivery" in sides else None,
+        limited_by=frozenset[Restriction]().union(*(rule.limited_by for rule in rules)),
+    )
 
-    Bounded, and filled only by good signatures, so that strangers cannot crowd it. It remembers reading, never permission:
-    expiry and the end of a secret are checked at every use.
-    """
 
-    def __init__(self, size: int = 4096) -> None:
-        self._size = size
-        self._known: dict[tuple[str, str, str, str, bool], _Verified] = {}
-
-    def get(self, key: tuple[str, str, str, str, bool]) -> _Verified | None:
-        return self._known.get(key)
-
-    def put(self, key: tuple[str, str, str, str, bool], verified: _Verified) -> None:
-        if len(self._known) >= self._size:
-            for oldest in list(self._known)[: self._size // 4 or 1]:
-                self._known.pop(oldest, None)
-        self._known[key] = verified
+_WITHOUT_NAMES = frozenset(Call) - {Call.EXIF}  # what a policy without `call` grants
 
 
 @dataclass(slots=True)
@@ -93,11 +94,7 @@ class _Trial:
 
 
 def _needs_credential(trial: _Trial) -> bool:
-    return (
-        trial.application.require_policy
-        or trial.facts.authenticate
-        or any(CALLS[call].authenticated for call in trial.facts.calls)
-    )
+    return trial.application.require_policy or trial.facts.authenticate or demands(trial.facts.calls).authenticated
 
 
 def _credential(trial: _Trial) -> Reason | None:
@@ -125,40 +122,13 @@ def _signature(trial: _Trial) -> Reason | None:
     signed = trial.facts.signed
     if signed is None:
         return None
-    if len(signed.encoded) > MAX_ENCODED:
-        trial.note = f"longer than {MAX_ENCODED} characters"
-        return Reason.BAD_ENCODING
-    application = trial.application
-    key = (
-        application.secrets.version,
-        signed.encoded,
-        signed.signature,
-        application.unknown_keys,
-        application.standard_base64,
-    )
-    if trial.cache is not None:
-        known = trial.cache.get(key)
-        if known is not None and (known.until is None or trial.now < known.until):
-            trial.policy, trial.until = known
-            return None
-    secrets = application.secrets.in_force(trial.now)
-    index = verify(signed.encoded, signed.signature, [secret.value for secret in secrets])
-    if index < 0:
-        trial.note = f"none of the {len(secrets)} secrets in force made this signature"
-        return Reason.BAD_SIGNATURE
     try:
-        trial.policy = Policy.decode(
-            signed.encoded,
-            ignore_unknown=application.unknown_keys == "ignore",
-            standard_alphabet=application.standard_base64,
-        )
+        trial.policy, trial.until, secret = read_policy(trial.application, signed, now=trial.now, cache=trial.cache)
     except PolicyError as error:
         trial.note = str(error)
         return error.reason
-    trial.until = secrets[index].until
-    if trial.cache is not None:
-        trial.cache.put(key, _Verified(trial.policy, trial.until))
-    trial.note = f"made by secret {secrets[index].id or index + 1}"
+    if trial.explaining:
+        trial.note = f"made by secret {secret}"
     return None
 
 
@@ -182,6 +152,8 @@ def _calls(trial: _Trial) -> Reason | None:
     if trial.explaining:
         granted = "all but exif" if policy.call is None else ", ".join(sorted(policy.call)) or "nothing"
         trial.note = f"asked: {', '.join(sorted(trial.facts.calls)) or 'nothing'}; granted: {granted}"
+    if demands(trial.facts.calls).granted <= (_WITHOUT_NAMES if policy.call is None else policy.call):
+        return None
     for call in trial.facts.calls:
         rule = CALLS[call]
         if not policy.grants(call):
@@ -212,7 +184,7 @@ def _applies(key: Restriction, facts: RequestFacts) -> bool:
     """Whether a restriction concerns this request. `url` also concerns whatever fetches one."""
     if key == "url" and Call.CONVERT not in facts.calls:
         return facts.url is not None
-    return any(key in CALLS[call].limited_by for call in facts.calls)
+    return key in demands(facts.calls).limited_by
 
 
 def _places(trial: _Trial) -> Reason | None:
@@ -241,7 +213,9 @@ def _places(trial: _Trial) -> Reason | None:
 def _size(trial: _Trial) -> Reason | None:
     """The size, where it is known already, lies within the bounds. What is not known yet is judged while streaming."""
     policy, size = trial.policy, trial.facts.size
-    if policy is None or not _applies("size", trial.facts):
+    if policy is None or (policy.min_size is None and policy.max_size is None and not trial.explaining):
+        return None
+    if not _applies("size", trial.facts):
         return None
     if trial.explaining:
         trial.note = f"{'not known yet' if size is None else size} within {policy.min_size}..{policy.max_size}"
@@ -251,13 +225,13 @@ def _size(trial: _Trial) -> Reason | None:
 
 
 def _whitelist_of(trial: _Trial) -> tuple[Literal["upload", "delivery"], Whitelist] | None:
-    """The whitelist that concerns this request, if one is set. Uploading outweighs delivery."""
-    sides = {CALLS[call].whitelist for call in trial.facts.calls}
-    if "upload" in sides:
-        upload = trial.application.upload_whitelist
-        return ("upload", upload) if upload else None
-    delivery = trial.application.delivery_whitelist
-    return ("delivery", delivery) if "delivery" in sides and delivery else None
+    """The whitelist that concerns this request, if one is set."""
+    side = demands(trial.facts.calls).whitelist
+    if side is None:
+        return None
+    application = trial.application
+    whitelist = application.upload_whitelist if side == "upload" else application.delivery_whitelist
+    return (side, whitelist) if whitelist else None
 
 
 def _origin(trial: _Trial) -> Reason | None:

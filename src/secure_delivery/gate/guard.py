@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from .credentials import one_credential, secret_from_authorization, signed_from_path, signed_from_query, without_security
-from .decide import CALLS, PolicyCache, decide, explain
+from .decide import decide, demands, explain
 from .errors import (
     BadRequest,
     ConfigurationError,
@@ -30,6 +30,7 @@ from .errors import (
 from .hosts import parse_origin
 from .model import Application, Decision, RequestFacts
 from .policy import SignedPolicy
+from .reading import PolicyCache
 from .rules import Ambiguous, Match, Rule, RuleSet
 
 logger = logging.getLogger("secure_delivery.gate")
@@ -233,7 +234,7 @@ class Guard:
         given = {**names, **rule.facts}
         size = None
         calls = rule.calls[method]
-        if any("size" in CALLS[call].limited_by for call in calls):
+        if "size" in demands(calls).limited_by:
             size = _declared_size(head)
         facts = RequestFacts(
             calls=calls,
@@ -258,7 +259,7 @@ class Guard:
 
     def _remember(self, head: Head, key: str | None, application: Application, admission: Admission) -> None:
         """Keep what was allowed, until the credential ends. Refusals are not kept: strangers would fill the memory."""
-        if sum(len(field) for field in head if field is not None) > _MEMO_HEAD:
+        if sum(map(len, filter(None, head))) > _MEMO_HEAD:
             return
         if len(self._memo) >= _MEMO:
             for oldest in list(self._memo)[: _MEMO // 4]:

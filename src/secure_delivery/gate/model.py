@@ -139,7 +139,7 @@ class SecretRing:
 
     def in_force(self, now: float) -> tuple[Secret, ...]:
         """The secrets whose signatures count at `now`."""
-        return tuple(secret for secret in self.secrets if secret.verifies(now))
+        return tuple([secret for secret in self.secrets if secret.verifies(now)])
 
     def rotated(self, fresh: Secret, *, now: float, grace: int = 0) -> SecretRing:
         """The ring after regenerating: `fresh` signs, older ones are revoked at once, or verify for `grace` seconds.

@@ -17,7 +17,7 @@ from werkzeug.http import parse_date
 from .guard import Admission, Headers
 from .model import Application
 
-#: Response headers that `amend` may have to change. A door that sees none of them can append `additions` and be done.
+#: Response headers that `amend` may have to change. Where none of them is there, `additions` are appended and that is all.
 TOUCHED = frozenset({"cache-control", "expires", "vary", "set-cookie", "access-control-allow-origin", "pragma"})
 
 #: Directives of the app that survive beside `private, max-age`: they only make caching stricter.
@@ -60,7 +60,10 @@ def _directives(value: str) -> dict[str, str]:
 
 def amend(headers: Headers, admission: Admission, status: int, now: float) -> Headers:
     """The app's response headers, made right for an admitted request."""
-    added = dict(additions(admission, status, now))
+    ours = additions(admission, status, now)
+    if TOUCHED.isdisjoint([name.lower() for name, _ in headers]):
+        return headers + ours
+    added = dict(ours)
     said = _Said([], [], [])
     kept: Headers = []
     for name, value in headers:

@@ -46,8 +46,12 @@ class SecureDelivery:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            head = _head(environ)
-            verdict = self.guard.check(head)
+            path = _path(environ)
+            if self.guard.rules.outside(path):
+                verdict = None
+            else:
+                head = _head(environ, path)
+                verdict = self.guard.check(head)
             if isinstance(verdict, WantsBody):
                 shown, fault = _peek(environ, Peek(verdict.content_type))
                 verdict = self.guard.check(head, shown, peeked=True, fault=fault)
@@ -152,13 +156,19 @@ class _Resumed:
         _close(self._answer)
 
 
-def _head(environ: WSGIEnvironment) -> Head:
+def _path(environ: WSGIEnvironment) -> str:
+    path: str = environ.get("PATH_INFO", "")
+    if not path.isascii():
+        path = path.encode("latin-1").decode("utf-8", "replace")
+    # A target such as `photos/x` has no slash to begin with; werkzeug's router adds it, and so it is judged with it.
+    return path if path.startswith("/") else f"/{path}"
+
+
+def _head(environ: WSGIEnvironment, path: str) -> Head:
     get = environ.get
-    path = get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
     return Head(
         environ["REQUEST_METHOD"],
-        # A target such as `photos/x` has no slash to begin with; werkzeug's router adds it, and so it is judged with it.
-        path if path.startswith("/") else f"/{path}",
+        path,
         get("QUERY_STRING", ""),
         get("HTTP_ORIGIN"),
         get("HTTP_REFERER"),

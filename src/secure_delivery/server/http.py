@@ -20,11 +20,12 @@ from starlette.responses import JSONResponse, Response
 from ..engine import Engine
 from ..engine.types import INLINE, PLAIN
 from ..gate.credentials import one_credential, secret_from_authorization, signed_from_query
-from ..gate.decide import PolicyCache, decide
+from ..gate.decide import decide
 from ..gate.errors import BadRequest, CredentialConflict, MethodNotAllowed, NotFound, Reason, SecureDeliveryError
 from ..gate.hosts import parse_origin
 from ..gate.model import Application, Decision, RequestFacts
 from ..gate.policy import Call, SignedPolicy
+from ..gate.reading import PolicyCache
 from ..gate.whitelist import Whitelist
 
 logger = logging.getLogger("secure_delivery.server")
