@@ -13,7 +13,7 @@ from urllib.parse import quote
 from .body import Peek, SizeMeter
 from .errors import Reason, SecureDeliveryError
 from .guard import Admission, Guard, Head, Reply, WantsBody, fault_reply
-from .outgoing import TOUCHED, additions, amend
+from .outgoing import TOUCHED, amend, encoded_additions
 from .policy import SignedPolicy
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _amending(send: Send, admission: Admission, guard: Guard) -> Send:
                 text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
                 headers = _encoded(amend(text, admission, message["status"], guard.clock()))
             else:
-                headers += _encoded(additions(admission, message["status"], guard.clock()))
+                headers += encoded_additions(admission, message["status"], guard.clock())
             message = {**message, "headers": headers}
         await send(message)
 

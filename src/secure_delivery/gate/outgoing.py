@@ -9,7 +9,7 @@ else the wrapped app said is left as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from werkzeug.http import parse_date
@@ -30,23 +30,45 @@ _FRESH = frozenset({200, 203, 206, 304})
 
 def additions(admission: Admission, status: int, now: float) -> Headers:
     """The headers to append when the app said nothing about caching, variance or origins."""
-    added: Headers = []
+    return list(_written(*_facts(admission, status, now)))
+
+
+def encoded_additions(admission: Admission, status: int, now: float) -> list[tuple[bytes, bytes]]:
+    """The same as bytes, for ASGI."""
+    return list(_encoded(*_facts(admission, status, now)))
+
+
+def _facts(admission: Admission, status: int, now: float) -> tuple[str | None, tuple[str, ...], str | None]:
+    """What the additions depend on. Few requests differ in it, so that the headers themselves are written once."""
     decision, application = admission.decision, admission.application
+    caching = None
     if application is not None and decision.allowed and decision.authenticated:
         # A failure or the answer to an upload would otherwise be given an age nobody meant it to have.
         fresh = status in _FRESH and admission.method in ("GET", "HEAD")
-        limit = application.max_age if fresh else 0
-        added.append(("cache-control", _cache_control(admission, application, limit, (), now)))
-    if decision.vary:
-        added.append(("vary", ", ".join(decision.vary)))
-    if admission.origin is not None:
-        added.append(("access-control-allow-origin", admission.origin))
-    return added
+        caching = _cache_control(admission, application, application.max_age if fresh else 0, now)
+    return caching, decision.vary, admission.origin
 
 
-def _cache_control(admission: Admission, application: Application, limit: int, kept: Iterable[str], now: float) -> str:
+@lru_cache(maxsize=4096)
+def _written(caching: str | None, vary: tuple[str, ...], origin: str | None) -> tuple[tuple[str, str], ...]:
+    added = []
+    if caching is not None:
+        added.append(("cache-control", caching))
+    if vary:
+        added.append(("vary", ", ".join(vary)))
+    if origin is not None:
+        added.append(("access-control-allow-origin", origin))
+    return tuple(added)
+
+
+@lru_cache(maxsize=4096)
+def _encoded(caching: str | None, vary: tuple[str, ...], origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in _written(caching, vary, origin))
+
+
+def _cache_control(admission: Admission, application: Application, limit: int, now: float) -> str:
     scope = "public" if application.public_cache else "private"
-    return ", ".join([scope, f"max-age={admission.decision.max_age(limit, now)}", *kept])
+    return f"{scope}, max-age={admission.decision.max_age(limit, now)}"
 
 
 def _directives(value: str) -> dict[str, str]:
@@ -116,7 +138,7 @@ def _merge(said: Headers, ours: str, admission: Admission, application: Applicat
         return ours
     if limit is None:
         limit = int(_directives(ours)["max-age"])
-    return _cache_control(admission, application, min(limit, application.max_age), kept, now)
+    return ", ".join([_cache_control(admission, application, min(limit, application.max_age), now), *kept])
 
 
 def _age_by_dates(said: Headers, now: float) -> int:
