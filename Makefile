@@ -1,6 +1,6 @@
 # Each target does all of its own set-up: a machine needs python3 (3.11 or newer), git and the package registries.
 .DEFAULT_GOAL := help
-.PHONY: help serve test check bench docs format clean
+.PHONY: help serve test cover check bench docs format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,11 +9,15 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 PLUGINS := $(wildcard plugins/*)
 EDITABLE := -e '.[server,postgres]' $(foreach plugin,$(PLUGINS),-e $(plugin))
+# The judgement itself: every branch of it is taken by these tests.
+CORE := src/secure_delivery/gate/policy.py,src/secure_delivery/gate/model.py,src/secure_delivery/gate/reading.py,src/secure_delivery/gate/decide.py
+CORE_TESTS := tests/gate/test_policy.py tests/gate/test_model.py tests/gate/test_decide.py
 MANIFESTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
 help:
 	@echo "make serve   install everything and start the server with a picture to try"
 	@echo "make test    install everything and run all tests"
+	@echo "make cover   every branch of the judgement, by its own tests"
 	@echo "make check   lint, types and floors"
 	@echo "make docs    build the documentation into site/"
 	@echo "make bench   measure against the peers (see bench/README.md)"
@@ -36,7 +40,12 @@ serve: $(VENV)/.serve
 
 test: $(VENV)/.dev
 	@sh tools/ensure-browser.sh
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+cover: $(VENV)/.dev
+	$(BIN)/python -m coverage run --branch --include='$(CORE)' -m pytest -q $(CORE_TESTS)
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report --fail-under=100
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -164,6 +164,10 @@ class Limits:
     max_bytes: int = 268_435_456  # 256 MB as the documents promise, read as binary megabytes (security.md, decision 9)
     max_pixels: int = 100_000_000
 
+    def __post_init__(self) -> None:
+        if self.max_bytes < 1 or self.max_pixels < 1:
+            raise ConfigurationError("max_bytes and max_pixels are one or more")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
