@@ -10,6 +10,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -31,8 +32,8 @@ def _connect(url: URL) -> psycopg.Connection:
     return psycopg.connect(address, autocommit=True, connect_timeout=3)
 
 
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[URL]:
+@contextmanager
+def fresh_postgres() -> Iterator[URL]:
     """A database of this run's own. Without a server: a visible skip, and a failure where CI promises one."""
     server = make_url(SERVER)
     try:
@@ -48,6 +49,20 @@ def postgres_url() -> Iterator[URL]:
             yield server.set(database=name)
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[URL]:
+    """A database that tests empty after use, one after the other."""
+    with fresh_postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def lasting_postgres_url() -> Iterator[URL]:
+    """A database for a server that runs as long as the session: nobody empties it."""
+    with fresh_postgres() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

@@ -94,5 +94,5 @@ class Stack:
         """
         try:
             return self(variant, method, target, **options)
-        except (ConnectionError, http.client.RemoteDisconnected):
+        except (ConnectionError, http.client.RemoteDisconnected, http.client.IncompleteRead):
             return None

@@ -17,9 +17,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def uvicorn_server(tmp_path_factory: pytest.TempPathFactory, postgres_url: URL) -> Iterator[Server]:
+def uvicorn_server(tmp_path_factory: pytest.TempPathFactory, lasting_postgres_url: URL) -> Iterator[Server]:
     """The same factory under uvicorn, on PostgreSQL."""
-    database = postgres_url.render_as_string(hide_password=False)
+    database = lasting_postgres_url.render_as_string(hide_password=False)
     with running(tmp_path_factory.mktemp("uvicorn"), runner="uvicorn", database=database) as server:
         yield server
 
