@@ -79,6 +79,8 @@ class Admission(NamedTuple):
     path: str
     origin: str | None = None  # to be named in the CORS answer, when a whitelist approved it
     method: str = "GET"
+    #: The headers that an answer of one status gets within one second, as bytes: a remembered admission writes them once.
+    written: dict[tuple[int, int], tuple[tuple[bytes, bytes], ...]] | None = None
 
     @property
     def metered(self) -> bool:
@@ -252,7 +254,7 @@ class Guard:
         approved = head.origin if decision.allowed and "Origin" in decision.vary else None
         if not decision.allowed:
             return self._refuse(decision, head, path, application)
-        admission = Admission(application, decision, path, approved, head.method)
+        admission = Admission(application, decision, path, approved, head.method, {})
         if not rule.body:
             self._remember(head, key, application, admission)
         return admission

@@ -33,9 +33,16 @@ def additions(admission: Admission, status: int, now: float) -> Headers:
     return list(_written(*_facts(admission, status, now)))
 
 
-def encoded_additions(admission: Admission, status: int, now: float) -> list[tuple[bytes, bytes]]:
+def encoded_additions(admission: Admission, status: int, now: float) -> tuple[tuple[bytes, bytes], ...]:
     """The same as bytes, for ASGI."""
-    return list(_encoded(*_facts(admission, status, now)))
+    if admission.written is None:
+        return _encoded(*_facts(admission, status, now))
+    moment = int(now), status
+    found = admission.written.get(moment)
+    if found is None:
+        admission.written.clear()
+        found = admission.written[moment] = _encoded(*_facts(admission, status, float(moment[0] + 1)))
+    return found
 
 
 def _facts(admission: Admission, status: int, now: float) -> tuple[str | None, tuple[str, ...], str | None]:

@@ -22,6 +22,7 @@ _METHOD = re.compile(r"[A-Z]+")
 #: Path spellings that two parsers read differently: empty and dot segments, backslashes, control characters, slashes
 #: and dots that are still encoded after one decoding.
 _AMBIGUOUS = re.compile(r"//|/\.{1,2}(?:/|$)|\\|[\x00-\x1f\x7f]|%2[eEfF]|%5[cC]")
+_REMEMBERED, _LONGEST_REMEMBERED = 4096, 256  # paths outside every rule, and characters of each
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 #: Paths that nobody reads in two ways: no empty segment, none that begins with a dot, no tasks, nothing encoded. Much
 #: faster to tell than that a path is not ambiguous, and true of nearly all that a server is asked for.
@@ -164,6 +165,7 @@ class RuleSet:
         unnamed = (re.sub(r"\(\?P<[^>]+>", "(?:", rule.regex) for rule in self.rules)
         self._any = re.compile("|".join(f"(?:{regex})" for regex in unnamed), re.DOTALL).fullmatch
         self._ambiguous = _AMBIGUOUS.search
+        self._outside: set[str] = set()
         self._beginnings = tuple({rule.pattern.rstrip("/").partition("<")[0] for rule in self.rules})
 
     def outside(self, path: str) -> bool:
@@ -171,7 +173,15 @@ class RuleSet:
 
         Cheaper than `match`, for the requests that are nobody's business. `False` says nothing.
         """
-        return not path.startswith(self._beginnings) and _PLAIN(path) is not None
+        if path in self._outside:
+            return True
+        if path.startswith(self._beginnings) or _PLAIN(path) is None:
+            return False
+        if len(self._outside) >= _REMEMBERED:
+            self._outside.clear()
+        if len(path) <= _LONGEST_REMEMBERED:
+            self._outside.add(path)
+        return True
 
     def match(self, path: str) -> Match | Ambiguous | None:
         """The rules a decoded path falls under; `None` when the wrapped app may have it unjudged.
