@@ -79,8 +79,8 @@ class Admission(NamedTuple):
     path: str
     origin: str | None = None  # to be named in the CORS answer, when a whitelist approved it
     method: str = "GET"
-    #: The headers that an answer of one status gets within one second, as bytes: a remembered admission writes them once.
-    written: dict[tuple[int, int], tuple[tuple[bytes, bytes], ...]] | None = None
+    #: The headers that an answer gets, by second and status: a remembered admission has them written once (`outgoing`).
+    written: dict[tuple[int, int], Any] | None = None
 
     @property
     def metered(self) -> bool:

@@ -30,18 +30,30 @@ _FRESH = frozenset({200, 203, 206, 304})
 
 def additions(admission: Admission, status: int, now: float) -> Headers:
     """The headers to append when the app said nothing about caching, variance or origins."""
-    return list(_written(*_facts(admission, status, now)))
+    return list(_both(admission, status, now).text)
 
 
 def encoded_additions(admission: Admission, status: int, now: float) -> tuple[tuple[bytes, bytes], ...]:
     """The same as bytes, for ASGI."""
+    return _both(admission, status, now).raw
+
+
+class _Written(NamedTuple):
+    """Headers as text and as bytes."""
+
+    text: tuple[tuple[str, str], ...]
+    raw: tuple[tuple[bytes, bytes], ...]
+
+
+def _both(admission: Admission, status: int, now: float) -> _Written:
+    """The additions, written once a second for a remembered admission; an age is cut to that second's end."""
     if admission.written is None:
-        return _encoded(*_facts(admission, status, now))
+        return _write(*_facts(admission, status, now))
     moment = int(now), status
     found = admission.written.get(moment)
     if found is None:
         admission.written.clear()
-        found = admission.written[moment] = _encoded(*_facts(admission, status, float(moment[0] + 1)))
+        found = admission.written[moment] = _write(*_facts(admission, status, float(moment[0] + 1)))
     return found
 
 
@@ -57,7 +69,7 @@ def _facts(admission: Admission, status: int, now: float) -> tuple[str | None, t
 
 
 @lru_cache(maxsize=4096)
-def _written(caching: str | None, vary: tuple[str, ...], origin: str | None) -> tuple[tuple[str, str], ...]:
+def _write(caching: str | None, vary: tuple[str, ...], origin: str | None) -> _Written:
     added = []
     if caching is not None:
         added.append(("cache-control", caching))
@@ -65,12 +77,7 @@ def _written(caching: str | None, vary: tuple[str, ...], origin: str | None) -> 
         added.append(("vary", ", ".join(vary)))
     if origin is not None:
         added.append(("access-control-allow-origin", origin))
-    return tuple(added)
-
-
-@lru_cache(maxsize=4096)
-def _encoded(caching: str | None, vary: tuple[str, ...], origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in _written(caching, vary, origin))
+    return _Written(tuple(added), tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in added))
 
 
 def _cache_control(admission: Admission, application: Application, limit: int, now: float) -> str:
