@@ -12,6 +12,7 @@ from secure_delivery.gate.model import (
     MAX_SECRETS,
     Application,
     Decision,
+    Limits,
     RequestFacts,
     Secret,
     SecretRing,
@@ -330,3 +331,10 @@ def test_restrictions_that_fail_look_alike() -> None:
     assert len({Reason(name).public for name in hidden}) == 1
     unread = ("bad_encoding", "bad_json", "not_an_object", "unknown_key", "malformed", "bad_regex")
     assert len({Reason(name).public for name in unread}) == 1
+
+
+@pytest.mark.parametrize("bounds", [{"max_bytes": 0}, {"max_bytes": -1}, {"max_pixels": 0}])
+def test_limits_that_admit_nothing_are_refused_at_start(bounds: dict[str, int]) -> None:
+    """A limit of nothing is a mistake, and one below it would pass every comparison the wrong way."""
+    with pytest.raises(ConfigurationError, match="one or more"):
+        Limits(**bounds)

@@ -76,7 +76,7 @@ def demands(calls: frozenset[Call]) -> Demands:
     )
 
 
-_WITHOUT_NAMES = frozenset(Call) - {Call.EXIF}  # what a policy without `call` grants
+_WITHOUT_NAMES = frozenset(call for call, rule in CALLS.items() if not rule.named)  # what a policy without `call` grants
 
 
 @dataclass(slots=True)
@@ -152,15 +152,13 @@ def _calls(trial: _Trial) -> Reason | None:
     if trial.explaining:
         granted = "all but exif" if policy.call is None else ", ".join(sorted(policy.call)) or "nothing"
         trial.note = f"asked: {', '.join(sorted(trial.facts.calls)) or 'nothing'}; granted: {granted}"
-    if demands(trial.facts.calls).granted <= (_WITHOUT_NAMES if policy.call is None else policy.call):
+    named = _WITHOUT_NAMES if policy.call is None else policy.call
+    if demands(trial.facts.calls).granted <= named:
         return None
-    for call in trial.facts.calls:
-        rule = CALLS[call]
-        if not policy.grants(call):
-            return Reason.EXIF_NOT_EXPLICIT if rule.named and policy.call is None else Reason.CALL_NOT_ALLOWED
-        if rule.also is not None and not policy.grants(rule.also):
-            return Reason.STORE_NEEDS_PICK
-    return None
+    lacking = trial.facts.calls - named
+    if not lacking:  # what was asked for is granted, but not the call that has to go with it
+        return Reason.STORE_NEEDS_PICK
+    return Reason.EXIF_NOT_EXPLICIT if policy.call is None else Reason.CALL_NOT_ALLOWED
 
 
 def _handle(trial: _Trial) -> Reason | None:
