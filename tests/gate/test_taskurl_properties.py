@@ -89,13 +89,13 @@ def test_no_path_of_legal_length_takes_long(name: str) -> None:
     path = HEAVY[name]
     assert len(path) <= MAX_PATH
     max_ms = 500  # a quadratic reader needs seconds for most of these, this one about a millisecond
-    started = time.perf_counter()
+    started = time.process_time()
     for query in ("", "x" * 20):
         try:
             parse(path, query=query)
         except BadRequest:
             pass
-    assert (time.perf_counter() - started) * 1000 < max_ms
+    assert (time.process_time() - started) * 1000 < max_ms
 
 
 # ---------------------------------------------------------------------------------------------------------- properties

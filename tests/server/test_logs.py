@@ -78,9 +78,9 @@ def test_whatever_was_asked_for_is_one_short_printable_line(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["policy=" * 5000, ",p:" * 8000, "a" * 60_000, '/,p:"' * 8000, "=p: " * 10_000, ",s" * 20_000])
 def test_redacting_takes_linear_time(text: str) -> None:
-    before = time.perf_counter()
+    before = time.process_time()
     redact(text)
-    assert (time.perf_counter() - before) * 1000 < 1000
+    assert (time.process_time() - before) * 1000 < 1000
 
 
 # ------------------------------------------------------------------------------------------------- a server that was used

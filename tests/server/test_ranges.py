@@ -149,9 +149,9 @@ def test_no_header_makes_it_raise(headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("value", ['"' * 60_000, 'W/"' * 20_000, "W/" * 30_000, '"a",' * 15_000])
 def test_long_lists_of_tags_take_linear_time(value: str) -> None:
-    before = time.perf_counter()
+    before = time.process_time()
     ask(if_none_match=value)
-    assert (time.perf_counter() - before) * 1000 < 1000
+    assert (time.process_time() - before) * 1000 < 1000
 
 
 # -------------------------------------------------------------------------------------------------------- over sockets
