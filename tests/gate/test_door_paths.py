@@ -233,8 +233,8 @@ def test_no_head_makes_the_guard_raise_or_admit(path: str, query: str, authoriza
 def test_a_very_odd_path_is_judged_quickly() -> None:
     """Eight thousand characters of what the guard looks for take no longer than a generous limit."""
     paths = ["/photos/" + text * (8000 // len(text)) for text in ("/security=", '/security="', "/../", "%2e%2e/", "\\", "//")]
-    before = time.monotonic()
+    before = time.process_time()
     for path in paths:
         GUARD.check(Head("GET", path))
 
-    assert time.monotonic() - before < 10
+    assert time.process_time() - before < 2
