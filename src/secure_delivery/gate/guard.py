@@ -29,7 +29,7 @@ from .errors import (
 )
 from .hosts import parse_origin
 from .model import Application, Decision, RequestFacts
-from .policy import SignedPolicy
+from .policy import Call, SignedPolicy
 from .reading import PolicyCache
 from .rules import Ambiguous, Match, Rule, RuleSet
 
@@ -238,18 +238,7 @@ class Guard:
         calls = rule.calls[method]
         if "size" in demands(calls).limited_by:
             size = _declared_size(head)
-        facts = RequestFacts(
-            calls=calls,
-            signed=credential if isinstance(credential, SignedPolicy) else None,
-            secret=credential if isinstance(credential, str) else None,
-            handle=given.get("handle"),
-            container=given.get("container"),
-            path=given.get("path"),
-            url=given.get("url"),
-            size=size,
-            origin=head.origin,
-            referer=head.referer,
-        )
+        facts = facts_of(calls, credential, given, size=size, origin=head.origin, referer=head.referer)
         decision = decide(application, facts, now=now, cache=self._cache)
         approved = head.origin if decision.allowed and "Origin" in decision.vary else None
         if not decision.allowed:
@@ -441,9 +430,39 @@ class Guard:
 
 def _declared_size(head: Head) -> int | None:
     """The size of a raw body by its Content-Length. A multipart body is longer than its file: its parts are counted."""
-    text = head.content_length
-    if text is None or (head.content_type or "").lower().startswith("multipart/"):
+    if (head.content_type or "").lower().startswith("multipart/"):
+        return None
+    return read_length(head.content_length)
+
+
+def read_length(text: str | None) -> int | None:
+    """The number of a Content-Length header, or `None` without one. Raises `BadRequest` for anything but digits."""
+    if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise BadRequest("malformed Content-Length", public="The Content-Length is not a number.")
     return int(text)
+
+
+def facts_of(
+    calls: frozenset[Call],
+    credential: SignedPolicy | str | None,
+    names: Mapping[str, str],
+    *,
+    size: int | None,
+    origin: str | None,
+    referer: str | None,
+) -> RequestFacts:
+    """The facts of a request from its parts: the one credential it shows, and what its rule or route names."""
+    return RequestFacts(
+        calls=calls,
+        signed=credential if isinstance(credential, SignedPolicy) else None,
+        secret=credential if isinstance(credential, str) else None,
+        handle=names.get("handle"),
+        container=names.get("container"),
+        path=names.get("path"),
+        url=names.get("url"),
+        size=size,
+        origin=origin,
+        referer=referer,
+    )

@@ -21,11 +21,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .credentials import one_credential, secret_from_authorization, signed_from_query
-from .errors import BadRequest, ConfigurationError, Reason, SecureDeliveryError
-from .guard import Admission, Guard, Reply, error_reply, fault_reply
-from .model import Decision, RequestFacts
+from .errors import ConfigurationError, Reason, SecureDeliveryError
+from .guard import Admission, Guard, Reply, error_reply, facts_of, fault_reply, read_length
+from .model import Decision
 from .outgoing import TOUCHED, additions, amend
-from .policy import SignedPolicy
 from .rules import FACTS, Rule
 
 if TYPE_CHECKING:
@@ -76,23 +75,8 @@ class Requirement:
         """Judge one request from its parts; the decision may be a refusal. Raises the faults of a malformed head."""
         shown = one_credential(signed_from_query(query), secret_from_authorization(authorization))
         given = {name: str(names[name]) for name in FACTS if name in names} | dict(self._rule.facts)
-        size = None
-        if length is not None:
-            if not (length.isascii() and length.isdigit() and len(length) <= 18):
-                raise BadRequest("malformed Content-Length", public="The Content-Length is not a number.")
-            size = int(length)
-        facts = RequestFacts(
-            calls=self._rule.calls["GET"],
-            signed=shown if isinstance(shown, SignedPolicy) else None,
-            secret=shown if isinstance(shown, str) else None,
-            handle=given.get("handle"),
-            container=given.get("container"),
-            path=given.get("path"),
-            url=given.get("url"),
-            size=size,
-            origin=origin,
-            referer=referer,
-        )
+        size = read_length(length)
+        facts = facts_of(self._rule.calls["GET"], shown, given, size=size, origin=origin, referer=referer)
         key = self._guard.key_of(query, given)
         decision = self._guard.decide_facts(facts, key)
         unproved: Reason | None = None

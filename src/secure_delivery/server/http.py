@@ -203,8 +203,8 @@ def error_response(status: int, code: str, sentence: str, headers: Mapping[str, 
 
 async def on_denied(request: Request, error: Exception) -> Response:
     """Answer a refusal. Pages of an approved origin may read why."""
-    assert_denied = error if isinstance(error, Denied) else Denied(Decision(allowed=False, reason=Reason.MISSING))
-    decision, application = assert_denied.decision, assert_denied.application
+    denied = error if isinstance(error, Denied) else Denied(Decision(allowed=False, reason=Reason.MISSING))
+    decision, application = denied.decision, denied.application
     logger.info("refused %s %s: %s", request.method, redact(raw_path(request)), decision.reason.value)
     headers = {"vary": ", ".join(decision.vary)} if decision.vary else {}
     headers |= cors_headers(request, application)
