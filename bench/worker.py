@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from secure_delivery.plugin import Media, Transformation, Warm, WorkLimits
+from secure_delivery.plugin import Media, Transformation, Warm
 from secure_delivery.plugin.manager import load
+from secure_delivery.plugin.testing import SimpleWorkshop
 
 
 class FileMedia:
@@ -47,7 +48,7 @@ def main() -> None:
     for each in (resize, output):
         if isinstance(each, Warm):
             each.warm()
-    limits = WorkLimits()
+    shop = SimpleWorkshop()
     into = bound(output, format="jpg", quality="80")
     print("ready", flush=True)
     for line in sys.stdin:
@@ -57,7 +58,7 @@ def main() -> None:
         wall, cpu = time.perf_counter(), time.process_time()
         for _ in range(int(count)):
             media: Media = FileMedia(Path(path))
-            media = output.apply(resize.apply(media, options, limits), into, limits)
+            media = output.apply(resize.apply(media, options, shop), into, shop)
             with media.open() as stream:
                 data = stream.read()
         print(time.perf_counter() - wall, time.process_time() - cpu, len(data), flush=True)

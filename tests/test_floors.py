@@ -35,6 +35,8 @@ HEIGHT = {
     "secure_delivery.gate.config": 2.2,
     "secure_delivery.plugin.params": 1.0,
     "secure_delivery.plugin.protocols": 1.1,
+    "secure_delivery.plugin.media": 1.1,
+    "secure_delivery.plugin.selection": 1.2,
     "secure_delivery.plugin.hookspecs": 2.0,
     "secure_delivery.plugin.manager": 2.1,
     "secure_delivery.plugin.testing": 2.2,

@@ -26,7 +26,7 @@ class Task:
     def __init__(self, *params: Param) -> None:
         self.params = params
 
-    def apply(self, media: Any, options: Mapping[str, Any], limits: Any) -> Any:
+    def apply(self, media: Any, options: Mapping[str, Any], shop: Any) -> Any:
         return media
 
 

@@ -518,7 +518,7 @@ from secure_delivery.plugin.hookspecs import hookimpl
 
 class Cold:
     params, version = (), "1"
-    def apply(self, media, options, limits):
+    def apply(self, media, options, shop):
         return media
     def warm(self):
         threading.Thread(target=threading.Event().wait, daemon=True).start()

@@ -14,7 +14,7 @@ import pytest
 from secure_delivery.gate.errors import ConfigurationError
 from secure_delivery.plugin import Event, Needs, Param, Settings, hookimpl, text
 from secure_delivery.plugin.manager import KINDS, PluginReport, Registry, load
-from secure_delivery.plugin.testing import BytesMedia, TransformationContract, content
+from secure_delivery.plugin.testing import MemoryFile, TransformationContract, content
 
 EVENT = Event(name="fp.upload", application="A1", data={"handle": "h1"})
 
@@ -25,15 +25,15 @@ class Suffix:
     version = "1"
     params = (Param("word", text(20), default="end"),)
 
-    def apply(self, media: Any, options: Mapping[str, Any], limits: Any) -> BytesMedia:
-        return BytesMedia(content(media) + options["word"].encode(), media.mimetype, media.filename)
+    def apply(self, media: Any, options: Mapping[str, Any], shop: Any) -> MemoryFile:
+        return MemoryFile(content(media) + options["word"].encode(), media.mimetype, media.filename)
 
 
 class TestSuffixHoldsTheContract(TransformationContract):
     transformation = Suffix()
 
-    def sample_media(self) -> BytesMedia:
-        return BytesMedia(b"some text", "text/plain", "a.txt")
+    def sample_media(self) -> MemoryFile:
+        return MemoryFile(b"some text", "text/plain", "a.txt")
 
 
 class Pages:
@@ -44,8 +44,8 @@ class Pages:
     def __init__(self, priority: int) -> None:
         self.priority = priority
 
-    def preview(self, work: Any) -> Iterator[BytesMedia]:
-        yield BytesMedia(b"", "image/png")
+    def preview(self, work: Any) -> Iterator[MemoryFile]:
+        yield MemoryFile(b"", "image/png")
 
 
 class Section:

@@ -142,7 +142,7 @@ class Shrink:
         Param("align", listing(choice("top"), choice("left"))),
     )
 
-    def apply(self, media: Any, options: Any, limits: Any) -> Any:
+    def apply(self, media: Any, options: Any, shop: Any) -> Any:
         return media
 
     def check(self, options: Any) -> None:

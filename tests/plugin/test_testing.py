@@ -11,7 +11,7 @@ import pytest
 from secure_delivery.builtin.local_storage import LocalDraft, LocalStorage
 from secure_delivery.gate.errors import Corrupt
 from secure_delivery.plugin import Param, choice, listing, text
-from secure_delivery.plugin.testing import BytesMedia, StorageContract, TransformationContract, content
+from secure_delivery.plugin.testing import MemoryFile, StorageContract, TransformationContract, content
 
 
 class Eager(LocalDraft):
@@ -101,42 +101,42 @@ class Upper:
     version = "1"
     params: tuple[Param, ...] = (Param("pair", listing(choice("a"), choice("b")), default=("a", "b")),)
 
-    def apply(self, media: Any, options: Mapping[str, Any], limits: Any) -> Any:
+    def apply(self, media: Any, options: Mapping[str, Any], shop: Any) -> Any:
         data = content(media)
         if not data.isascii():
             raise Corrupt("only letters")
-        return BytesMedia(data.upper(), media.mimetype, media.filename)
+        return MemoryFile(data.upper(), media.mimetype, media.filename)
 
 
 class Suite(TransformationContract):
     def __init__(self, broken: Any) -> None:
         self.transformation = broken
 
-    def sample_media(self) -> BytesMedia:
-        return BytesMedia(b"sample text, long enough to be cut", "text/plain", "a.txt")
+    def sample_media(self) -> MemoryFile:
+        return MemoryFile(b"sample text, long enough to be cut", "text/plain", "a.txt")
 
 
 class Counting(Upper):
     calls = 0
 
-    def apply(self, media: Any, options: Mapping[str, Any], limits: Any) -> Any:
+    def apply(self, media: Any, options: Mapping[str, Any], shop: Any) -> Any:
         self.calls += 1
-        return BytesMedia(b"%d" % self.calls, media.mimetype, media.filename)
+        return MemoryFile(b"%d" % self.calls, media.mimetype, media.filename)
 
 
 class Fragile(Upper):
-    def apply(self, media: Any, options: Mapping[str, Any], limits: Any) -> Any:
-        return BytesMedia(content(media).decode().encode(), media.mimetype, media.filename)
+    def apply(self, media: Any, options: Mapping[str, Any], shop: Any) -> Any:
+        return MemoryFile(content(media).decode().encode(), media.mimetype, media.filename)
 
 
 class Typeless(Upper):
-    def apply(self, media: Any, options: Mapping[str, Any], limits: Any) -> Any:
-        return BytesMedia(content(media), "picture", media.filename)
+    def apply(self, media: Any, options: Mapping[str, Any], shop: Any) -> Any:
+        return MemoryFile(content(media), "picture", media.filename)
 
 
 class Once(Upper):
-    def apply(self, media: Any, options: Mapping[str, Any], limits: Any) -> Any:
-        stream: BinaryIO = super().apply(media, options, limits).open()
+    def apply(self, media: Any, options: Mapping[str, Any], shop: Any) -> Any:
+        stream: BinaryIO = super().apply(media, options, shop).open()
 
         class Result:
             mimetype, filename, size = media.mimetype, media.filename, None
@@ -148,12 +148,12 @@ class Once(Upper):
 
 
 class Tuples(Upper):
-    def apply(self, media: Any, options: Mapping[str, Any], limits: Any) -> Any:
-        return BytesMedia(repr(options["pair"]).encode(), media.mimetype, media.filename)
+    def apply(self, media: Any, options: Mapping[str, Any], shop: Any) -> Any:
+        return MemoryFile(repr(options["pair"]).encode(), media.mimetype, media.filename)
 
 
 class Overwriting(Upper):
-    def apply(self, media: Any, options: Mapping[str, Any], limits: Any) -> Any:
+    def apply(self, media: Any, options: Mapping[str, Any], shop: Any) -> Any:
         if hasattr(media, "path"):
             media.path.write_bytes(b"")
         return media

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from secure_delivery.plugin import Media, WorkLimits
-from secure_delivery.plugin.testing import BytesMedia, bind, content
+from secure_delivery.plugin.testing import MemoryFile, SimpleWorkshop, bind, content
 from secure_delivery_images.tasks import transformations
 
 RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 160, 40), (30, 50, 200), (230, 220, 40)
@@ -32,17 +32,17 @@ def _quadrants(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Im
     return image.convert(mode)
 
 
-def _saved(image: Image.Image, form: str = "PNG", filename: str = "", **options: Any) -> BytesMedia:
+def _saved(image: Image.Image, form: str = "PNG", filename: str = "", **options: Any) -> MemoryFile:
     out = BytesIO()
     image.save(out, form, **(SAVING.get(form, {}) | options))
-    return BytesMedia(out.getvalue(), MIMETYPES[form], filename or f"drawing.{form.lower()}")
+    return MemoryFile(out.getvalue(), MIMETYPES[form], filename or f"drawing.{form.lower()}")
 
 
 def _chain(media: Media, *tasks: Any, limits: WorkLimits | None = None) -> Media:
     known = transformations()
     for task in tasks:
         name, options = (task, {}) if isinstance(task, str) else task
-        media = known[name].apply(media, bind(known[name], **options), limits or WorkLimits())
+        media = known[name].apply(media, bind(known[name], **options), SimpleWorkshop(limits=limits or WorkLimits()))
     return media
 
 
@@ -71,7 +71,7 @@ def quadrants() -> Callable[..., Image.Image]:
 
 
 @pytest.fixture(scope="session")
-def saved() -> Callable[..., BytesMedia]:
+def saved() -> Callable[..., MemoryFile]:
     return _saved
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from secure_delivery.plugin import Unsupported
-from secure_delivery.plugin.testing import BytesMedia, content
+from secure_delivery.plugin.testing import MemoryFile, content
 from secure_delivery_images.colours import NAMED, read_colour
 
 
@@ -123,7 +123,7 @@ def test_sixteen_bits_become_eight_without_clipping(form: str, order: str, chain
     data = struct.pack(f"{order}4H", *levels)
     out = BytesIO()
     Image.frombytes("I;16" if order == "<" else "I;16B", (4, 1), data).save(out, form)
-    result = opened(chain(BytesMedia(out.getvalue()), ("output", {"format": "png"})))
+    result = opened(chain(MemoryFile(out.getvalue()), ("output", {"format": "png"})))
     assert [result.getpixel((x, 0)) for x in range(4)] == [0x00, 0x12, 0x80, 0xFF]
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from secure_delivery.engine import confine
 from secure_delivery.engine.sandbox import Chain, PluginChoice, Sandbox
 from secure_delivery.plugin import Corrupt, SecureDeliveryError, TooLarge, WorkLimits
-from secure_delivery.plugin.testing import BytesMedia, bind
+from secure_delivery.plugin.testing import MemoryFile, bind
 from secure_delivery_images.tasks import transformations
 
 pytestmark = pytest.mark.skipif(not confine.LINUX, reason="confinement is only there on Linux")
@@ -27,7 +27,7 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def run(sandbox: Sandbox, media: BytesMedia, *tasks: tuple[str, dict[str, Any]]) -> BytesMedia:
+def run(sandbox: Sandbox, media: MemoryFile, *tasks: tuple[str, dict[str, Any]]) -> MemoryFile:
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
         source.write(media.data)
         source.flush()
@@ -41,7 +41,7 @@ def run(sandbox: Sandbox, media: BytesMedia, *tasks: tuple[str, dict[str, Any]])
             )
         )
         output.seek(0)
-        return BytesMedia(output.read(), outcome.mimetype, outcome.filename)
+        return MemoryFile(output.read(), outcome.mimetype, outcome.filename)
 
 
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF"])
@@ -86,9 +86,9 @@ def test_faults_keep_their_kind_on_the_way_out(sandbox: Sandbox, saved: Any) -> 
     """What is damaged, and what is too large, is told apart by whoever asked; the worker goes on."""
     media = saved(Image.effect_noise((300, 200), 50), "JPEG")
     with pytest.raises(Corrupt):
-        run(sandbox, BytesMedia(media.data[: media.size // 2]), ("flip", {}))
+        run(sandbox, MemoryFile(media.data[: media.size // 2]), ("flip", {}))
     with pytest.raises(TooLarge):
         run(sandbox, saved(Image.new("1", (10_001, 10_000))), ("flip", {}))
     with pytest.raises(SecureDeliveryError):
-        run(sandbox, BytesMedia(b""), ("flip", {}))
+        run(sandbox, MemoryFile(b""), ("flip", {}))
     assert run(sandbox, media, ("flip", {})).size

@@ -9,18 +9,18 @@ from typing import Any
 from PIL import Image
 
 from secure_delivery.plugin import Media
-from secure_delivery.plugin.testing import BytesMedia, TransformationContract
+from secure_delivery.plugin.testing import MemoryFile, TransformationContract
 from secure_delivery_images.tasks import transformations
 
 TASKS = transformations()
 
 
-def _gradient(form: str, mimetype: str, **options: Any) -> BytesMedia:
+def _gradient(form: str, mimetype: str, **options: Any) -> MemoryFile:
     ramp = Image.linear_gradient("L").resize((48, 36))
     picture = Image.merge("RGB", (ramp, ramp.rotate(90).resize((48, 36)), ramp.rotate(180)))
     out = BytesIO()
     picture.save(out, form, **options)
-    return BytesMedia(out.getvalue(), mimetype, f"ramp.{form.lower()}")
+    return MemoryFile(out.getvalue(), mimetype, f"ramp.{form.lower()}")
 
 
 class _OnJpeg(TransformationContract):

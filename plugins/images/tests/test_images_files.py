@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from secure_delivery.plugin import Corrupt, Unsupported
-from secure_delivery.plugin.testing import BytesMedia, bind, content
+from secure_delivery.plugin.testing import MemoryFile, bind, content
 from secure_delivery_images.names import renamed
 from secure_delivery_images.tasks import transformations
 
@@ -150,7 +150,7 @@ def test_the_quality_of_output_is_100_by_default_and_follows_an_earlier_task(cha
     def of(quality: int) -> Any:
         out = BytesIO()
         noisy().save(out, "JPEG", quality=quality)
-        return opened(BytesMedia(out.getvalue())).quantization
+        return opened(MemoryFile(out.getvalue())).quantization
 
     assert tables() == of(85)
     assert tables(("output", {"format": "jpg"})) == of(100)
@@ -170,7 +170,7 @@ def _exif() -> Image.Exif:
     return exif
 
 
-def _full_of_metadata(form: str, saved: Any, image: Image.Image) -> BytesMedia:
+def _full_of_metadata(form: str, saved: Any, image: Image.Image) -> MemoryFile:
     xmp = b"<x:xmpmeta>" + SECRET + b"</x:xmpmeta>"
     options: dict[str, Any] = {"exif": _exif()}
     if form in ("JPEG", "WEBP", "AVIF"):
@@ -185,8 +185,8 @@ def _full_of_metadata(form: str, saved: Any, image: Image.Image) -> BytesMedia:
         options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode())
     if form in ("GIF", "BMP"):
         del options["exif"]
-    media: BytesMedia = saved(image, form, **options)
-    return BytesMedia(media.data + SECRET if form in ("JPEG", "PNG") else media.data, media.mimetype, media.filename)
+    media: MemoryFile = saved(image, form, **options)
+    return MemoryFile(media.data + SECRET if form in ("JPEG", "PNG") else media.data, media.mimetype, media.filename)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "AVIF"])
@@ -211,7 +211,7 @@ def test_nothing_of_the_sources_metadata_is_left(form: str, tasks: list[Any], ch
     assert SECRET in media.data
     data = content(chain(media, *tasks))
     assert SECRET not in data
-    result = opened(BytesMedia(data))
+    result = opened(MemoryFile(data))
     assert not {"exif", "xmp", "comment", "XML:com.adobe.xmp", "Comment"} & set(result.info)
     assert 0x8825 not in result.getexif()
 
@@ -260,7 +260,7 @@ def test_imagesize_is_json_about_the_result_so_far(chain: Any, saved: Any) -> No
 # ------------------------------------------------------------------------------------------------- animations and pages
 
 
-def _film(form: str, frames: int = 4) -> BytesMedia:
+def _film(form: str, frames: int = 4) -> MemoryFile:
     images = [Image.new("RGBA", (40, 30), (0, 0, 0, 0)) for _ in range(frames)]
     for number, image in enumerate(images):
         image.paste([(255, 0, 0, 255), (0, 255, 0, 255), (0, 0, 255, 255), (255, 255, 0, 255)][number % 4], (20, 0, 40, 30))
@@ -269,7 +269,7 @@ def _film(form: str, frames: int = 4) -> BytesMedia:
     out = BytesIO()
     more: dict[str, Any] = {"disposal": 2} if form == "GIF" else {"lossless": True} if form == "WEBP" else {}
     images[0].save(out, form, save_all=True, append_images=images[1:], duration=[100, 200, 300, 400][:frames], loop=3, **more)
-    return BytesMedia(out.getvalue(), f"image/{form.lower()}", f"film.{form.lower()}")
+    return MemoryFile(out.getvalue(), f"image/{form.lower()}", f"film.{form.lower()}")
 
 
 @pytest.mark.parametrize("source", ["GIF", "WEBP"])
@@ -317,7 +317,7 @@ def test_a_page_can_be_chosen(chain: Any, opened: Any) -> None:
     out = BytesIO()
     pages = [Image.new("RGB", (8 * number, 8), colour) for number, colour in ((1, "red"), (2, "lime"), (3, "blue"))]
     pages[0].save(out, "TIFF", save_all=True, append_images=pages[1:])
-    many = BytesMedia(out.getvalue(), "image/tiff", "pages.tiff")
+    many = MemoryFile(out.getvalue(), "image/tiff", "pages.tiff")
     result = opened(chain(many, ("output", {"format": "png", "page": "3"})))
     assert (result.size, result.getpixel((0, 0))) == ((24, 8), (0, 0, 255))
     assert opened(chain(_film("GIF"), ("output", {"format": "png", "page": "2"}))).getpixel((30, 9))[:3] == (0, 255, 0)
@@ -336,7 +336,7 @@ def test_a_file_that_ends_early_is_corrupt(form: str, tasks: list[Any], chain: A
     media = saved(noisy(400, 300), form)
     for part in (0.3, 0.6, 0.9):
         with pytest.raises(Corrupt):
-            content(chain(BytesMedia(media.data[: int(media.size * part)], media.mimetype, "cut"), *tasks))
+            content(chain(MemoryFile(media.data[: int(media.size * part)], media.mimetype, "cut"), *tasks))
 
 
 def test_a_picture_can_be_used_again(chain: Any, saved: Any, opened: Any, quadrants: Any) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from secure_delivery.plugin import SecureDeliveryError
-from secure_delivery.plugin.testing import BytesMedia, content
+from secure_delivery.plugin.testing import MemoryFile, content
 from secure_delivery_images.headers import announced, format_of, png_exif
 from secure_delivery_images.strip import stripped
 
@@ -32,7 +32,7 @@ CHAINS: list[list[Any]] = [
 ]
 
 
-def _seeds(saved: Any, quadrants: Any) -> list[BytesMedia]:
+def _seeds(saved: Any, quadrants: Any) -> list[MemoryFile]:
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x010E] = "words"
@@ -79,7 +79,7 @@ def test_mutated_pictures_end_in_a_result_or_a_fault_of_the_tree(chain: Any, sav
         media = seeds[number % len(seeds)]
         data = _mutated(media.data, chance)
         try:
-            result = content(chain(BytesMedia(data, media.mimetype, media.filename), *CHAINS[number % len(CHAINS)]))
+            result = content(chain(MemoryFile(data, media.mimetype, media.filename), *CHAINS[number % len(CHAINS)]))
             assert result, f"seed {number}: an empty result"
         except SecureDeliveryError as error:
             assert error.status < 500, f"seed {number}: {error!r}"
@@ -98,7 +98,7 @@ def test_nobody_hears_pillows_warnings(chain: Any, saved: Any) -> None:
         warnings.simplefilter("always")
         inside = list(warnings.filters)
         try:
-            content(chain(BytesMedia(broken), ("compress", {"metadata": "true"}), "flip"))
+            content(chain(MemoryFile(broken), ("compress", {"metadata": "true"}), "flip"))
         except SecureDeliveryError:
             pass
         assert warnings.filters == inside

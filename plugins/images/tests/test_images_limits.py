@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from secure_delivery.plugin import Corrupt, SecureDeliveryError, TooLarge, Unsupported, WorkLimits
-from secure_delivery.plugin.testing import BytesMedia, FileMedia, content
+from secure_delivery.plugin.testing import FileMedia, MemoryFile, content
 from secure_delivery_images.picture import Picture
 
 VECTORS = json.loads((Path(__file__).parents[3] / "tests/vectors/limits.json").read_text())
@@ -116,7 +116,7 @@ OPENING = {writer for writer, _, _, opens in WRITERS.values() if opens}
 @pytest.mark.parametrize(("writer", "case"), HEADERS)
 def test_a_size_is_judged_by_the_header(writer: Callable[[int, int], bytes], case: dict[str, Any]) -> None:
     """100,000,000 pixels are accepted and one more is refused, in every format that can say so."""
-    media = BytesMedia(writer(case["width"], case["height"]), "application/octet-stream", "header")
+    media = MemoryFile(writer(case["width"], case["height"]), "application/octet-stream", "header")
     if case["expect"] == "refuse":
         with pytest.raises(TooLarge if case["width"] * case["height"] else Corrupt):
             Picture.of(media, LIMITS)
@@ -135,7 +135,7 @@ def test_a_header_without_pixels_is_corrupt_in_the_end() -> None:
         if name.startswith("gif"):
             continue  # these hold one pixel on purpose
         with pytest.raises((Corrupt, Unsupported)):
-            content(Picture.of(BytesMedia(writer(80, 60)), LIMITS))
+            content(Picture.of(MemoryFile(writer(80, 60)), LIMITS))
 
 
 def test_refusing_takes_no_memory() -> None:
@@ -143,12 +143,12 @@ def test_refusing_takes_no_memory() -> None:
     script = """
 import resource, sys, importlib.util
 spec = importlib.util.spec_from_file_location("limits", sys.argv[1]); t = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(t); t.Picture.of(t.BytesMedia(t.bmp(2, 2)), t.LIMITS)
+spec.loader.exec_module(t); t.Picture.of(t.MemoryFile(t.bmp(2, 2)), t.LIMITS)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for param in t.HEADERS:
     writer, case = param.values
     if case["expect"] == "refuse":
-        try: t.Picture.of(t.BytesMedia(writer(case["width"], case["height"])), t.LIMITS)
+        try: t.Picture.of(t.MemoryFile(writer(case["width"], case["height"])), t.LIMITS)
         except (t.TooLarge, t.Corrupt): continue
         raise SystemExit("not refused")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
@@ -179,14 +179,14 @@ def test_a_hundred_megapixels_are_really_decoded(chain: Any, opened: Any) -> Non
     """The largest legal picture is not only let in but made into a thumbnail."""
     out = BytesIO()
     Image.new("1", (10_000, 10_000), 1).save(out, "PNG")
-    result = opened(chain(BytesMedia(out.getvalue()), ("resize", {"width": "20"})))
+    result = opened(chain(MemoryFile(out.getvalue()), ("resize", {"width": "20"})))
     assert result.size == (20, 20)
     assert result.convert("L").getextrema() == (255, 255)
 
 
 def test_pillows_own_limit_plays_no_part() -> None:
     """Between Pillow's warning (89,478,485) and ours nothing is refused, and nothing warns."""
-    assert Picture.of(BytesMedia(png(9_999, 9_999)), LIMITS).facts.stored == (9_999, 9_999)
+    assert Picture.of(MemoryFile(png(9_999, 9_999)), LIMITS).facts.stored == (9_999, 9_999)
 
 
 @pytest.mark.parametrize(
@@ -215,13 +215,13 @@ def test_a_webp_result_is_refused_where_the_format_ends(chain: Any, saved: Any) 
         content(chain(saved(Image.new("L", (16_384, 1))), ("output", {"format": "webp"})))
 
 
-def _animation(frames: int, size: tuple[int, int] = (4, 4)) -> BytesMedia:
+def _animation(frames: int, size: tuple[int, int] = (4, 4)) -> MemoryFile:
     images = [Image.new("P", size, number % 2) for number in range(frames)]
     for image in images:
         image.putpalette([255, 0, 0, 0, 0, 255])
     out = BytesIO()
     images[0].save(out, "GIF", save_all=True, append_images=images[1:], duration=20, optimize=False)
-    return BytesMedia(out.getvalue(), "image/gif", "film.gif")
+    return MemoryFile(out.getvalue(), "image/gif", "film.gif")
 
 
 @pytest.mark.parametrize(("frames", "kept"), [(2, 2), (256, 256), (257, 1)])
@@ -245,7 +245,7 @@ def test_a_tile_larger_than_its_picture_is_counted() -> None:
     body = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
     data = b"II*\x00" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + body + bytes(4)
     with pytest.raises(TooLarge):
-        Picture.of(BytesMedia(data), LIMITS)
+        Picture.of(MemoryFile(data), LIMITS)
 
 
 def test_a_text_block_that_inflates_is_refused() -> None:
@@ -260,7 +260,7 @@ def test_a_text_block_that_inflates_is_refused() -> None:
     start, rest = out.getvalue()[:33], out.getvalue()[33:]
     for block in (chunk(b"zTXt", b"Comment\0\0" + bomb), chunk(b"iCCP", b"profile\0\0" + bomb)):
         with pytest.raises(Corrupt):
-            content(Picture.of(BytesMedia(start + block + rest), LIMITS))
+            content(Picture.of(MemoryFile(start + block + rest), LIMITS))
 
 
 def test_a_large_metadata_block_is_left_out(chain: Any, saved: Any, opened: Any) -> None:
@@ -279,13 +279,13 @@ def test_memory_that_runs_out_is_a_fault_of_the_tree(tmp_path: Path) -> None:
     script = """
 import resource, sys
 from pathlib import Path
-from secure_delivery.plugin import WorkLimits, SecureDeliveryError
-from secure_delivery.plugin.testing import FileMedia, bind, content
+from secure_delivery.plugin import SecureDeliveryError
+from secure_delivery.plugin.testing import FileMedia, SimpleWorkshop, bind, content
 from secure_delivery_images.tasks import transformations
 task = transformations()["resize"]; task.warm()
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 150_000_000,) * 2)
-try: content(task.apply(FileMedia(Path(sys.argv[1])), bind(task, width="10"), WorkLimits()))
+try: content(task.apply(FileMedia(Path(sys.argv[1])), bind(task, width="10"), SimpleWorkshop()))
 except SecureDeliveryError as error: print(error.code)
 """
     if not Path("/proc/self/statm").exists():
@@ -307,12 +307,12 @@ def test_an_unknown_format_is_unsupported_whatever_it_is_called() -> None:
     )
     for start in starts:
         with pytest.raises(Unsupported):
-            Picture.of(BytesMedia(start + b"\0" * 100 * bool(start), "image/jpeg", "photo.jpg"), LIMITS)
+            Picture.of(MemoryFile(start + b"\0" * 100 * bool(start), "image/jpeg", "photo.jpg"), LIMITS)
 
 
 def test_every_refusal_is_fit_for_a_stranger() -> None:
     """The public sentence of a limit names the limit and nothing else."""
     try:
-        Picture.of(BytesMedia(png(10_001, 10_000), filename="/srv/secret/name.png"), LIMITS)
+        Picture.of(MemoryFile(png(10_001, 10_000), filename="/srv/secret/name.png"), LIMITS)
     except SecureDeliveryError as error:
         assert error.public == "The picture has too many pixels: at most 100000000 are allowed."

@@ -74,22 +74,21 @@ def test_a_chain_opens_no_file_once_warm(saved: Any, quadrants: Any) -> None:
     script = """
 import sys
 from io import BytesIO
-from secure_delivery.plugin import WorkLimits
-from secure_delivery.plugin.testing import BytesMedia, bind, content
+from secure_delivery.plugin.testing import MemoryFile, SimpleWorkshop, bind, content
 from secure_delivery_images.tasks import transformations
 tasks = transformations()
 tasks["resize"].warm()
-content(BytesMedia(b""))
+content(MemoryFile(b""))
 opened = []
 def hook(event, args):
     if event in ("open", "import", "ctypes.dlopen", "socket.__new__", "subprocess.Popen"): opened.append((event, str(args[0])))
 sys.addaudithook(hook)
-media = BytesMedia(sys.stdin.buffer.read(), "image/png", "drawing.png")
+media = MemoryFile(sys.stdin.buffer.read(), "image/png", "drawing.png")
 for form in ("jpg", "png", "webp", "gif", "bmp", "tiff", "avif"):
-    made = tasks["output"].apply(media, bind(tasks["output"], format=form), WorkLimits())
-    again = BytesMedia(content(made), made.mimetype, made.filename)
+    made = tasks["output"].apply(media, bind(tasks["output"], format=form), SimpleWorkshop())
+    again = MemoryFile(content(made), made.mimetype, made.filename)
     for name, options in (("resize", {"w": "20"}), ("rotate", {"d": "20"}), ("compress", {"m": "true"}), ("imagesize", {})):
-        content(tasks[name].apply(again, bind(tasks[name], **options), WorkLimits()))
+        content(tasks[name].apply(again, bind(tasks[name], **options), SimpleWorkshop()))
 print(opened)
 """
     sample = saved(quadrants(64, 48, "RGBA"))

@@ -37,6 +37,7 @@ from ..gate.errors import (
     Unsupported,
 )
 from ..plugin import manager
+from ..plugin.testing import SimpleWorkshop
 from ..plugin.protocols import Media, Transformation, Warm, WorkLimits
 from . import confine, sandbox_wire
 
@@ -220,7 +221,7 @@ def _result(shop: _Shop, job: Mapping[str, Any], source: int, output: int, paren
         for name, options in job["tasks"]:
             if name not in shop.transformations:
                 raise Unsupported(f"no installed plugin provides the task {name[:60]!r}")
-            media = shop.transformations[name].apply(media, sandbox_wire.tuples(options), limits)
+            media = shop.transformations[name].apply(media, sandbox_wire.tuples(options), SimpleWorkshop(limits=limits))
         size = _copy(media, output)
         extra = dict(getattr(media, "extra", {}))
         return {"mimetype": media.mimetype, "filename": media.filename, "size": size, "extra": extra}

@@ -108,6 +108,23 @@ class Unsupported(SecureDeliveryError):
     sentence = "This kind of file cannot be processed."
 
 
+class NotProvided(SecureDeliveryError):
+    """A documented task that needs a provider nobody installed."""
+
+    code = "not_provided"
+    status = 501
+    sentence = "This server has no provider for this task."
+
+
+class SourceFault(SecureDeliveryError):
+    """A source outside that could not be fetched: refused address, no answer, an error status, too slow. A 4xx on purpose:
+    official clients retry every 5xx."""
+
+    code = "source_unavailable"
+    status = 422
+    sentence = "The source could not be fetched."
+
+
 class Corrupt(SecureDeliveryError):
     """The bytes are not what their type says, or end too early."""
 

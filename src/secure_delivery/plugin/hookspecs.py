@@ -17,7 +17,18 @@ from collections.abc import Mapping
 
 import pluggy
 
-from .protocols import Event, Extractor, Previewer, Queue, Scanner, Settings, Storage, Transformation
+from .protocols import (
+    Detector,
+    Event,
+    Extractor,
+    Previewer,
+    Program,
+    Queue,
+    Scanner,
+    Settings,
+    Storage,
+    Transformation,
+)
 
 PROJECT = "secure_delivery"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -31,7 +42,21 @@ def register_storages(settings: Settings) -> Mapping[str, Storage] | None:
 
 @hookspec
 def register_transformations(settings: Settings) -> Mapping[str, Transformation] | None:
-    """Tasks of transformation URLs, by task name. Names are lower-case letters, digits and underscores."""
+    """Tasks of transformation URLs, by task name. Names are lower-case letters, digits and underscores.
+
+    Several plugins may offer one name when each says which types of files it is for (`Selective`).
+    """
+
+
+@hookspec
+def register_detectors(settings: Settings) -> Mapping[str, Detector] | None:
+    """What finds or judges something in a file, by the name that tasks ask for: `faces`, `ocr`, `tags`, `sfw`, `caption`,
+    `doc_detection`, `image_sentiment`, `text_sentiment`, `copyright`, or one of your own."""
+
+
+@hookspec
+def register_programs(settings: Settings) -> Mapping[str, Program] | None:
+    """External programs that this plugin's tasks have run, by a name of your own (`office_to_pdf`)."""
 
 
 @hookspec

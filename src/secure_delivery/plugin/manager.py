@@ -24,7 +24,20 @@ import pluggy
 from ..gate.errors import ConfigurationError
 from . import hookspecs
 from .params import Param
-from .protocols import Event, Extractor, Needs, Previewer, Queue, Scanner, Settings, Storage, Transformation
+from .protocols import (
+    Detector,
+    Event,
+    Extractor,
+    Needs,
+    Previewer,
+    Program,
+    Queue,
+    Scanner,
+    Settings,
+    Storage,
+    Transformation,
+)
+from .selection import OneOf
 
 GROUP = "secure_delivery"
 logger = logging.getLogger("secure_delivery.plugin")
@@ -54,8 +67,18 @@ _KINDS: Mapping[str, _Kind] = {
     "storages": _Kind(Storage, ("create", "open", "remove", "locate")),
     "transformations": _Kind(
         Transformation,
-        ("apply", "check", "warm"),
+        ("apply", "check", "warm", "demands", "asks", "references", "negotiate", "scale"),
         {"params": _params, "version": lambda value: isinstance(value, str)},
+    ),
+    "detectors": _Kind(Detector, ("detect", "warm"), {"version": lambda value: isinstance(value, str)}),
+    "programs": _Kind(
+        Program,
+        (),
+        {
+            "executables": lambda value: _texts(value) and bool(value),
+            "arguments": _texts,
+            "suffixes": lambda value: _texts(value) and bool(value),
+        },
     ),
     "previewers": _Kind(
         Previewer,
@@ -101,6 +124,8 @@ class Registry:
 
     storages: Mapping[str, Storage] = field(repr=False)
     transformations: Mapping[str, Transformation] = field(repr=False)
+    detectors: Mapping[str, Detector] = field(repr=False)
+    programs: Mapping[str, Program] = field(repr=False)
     previewers: Mapping[str, Previewer] = field(repr=False)
     extractors: Mapping[str, Extractor] = field(repr=False)
     queues: Mapping[str, Queue] = field(repr=False)
@@ -303,7 +328,7 @@ def _check(kind: str, name: str, thing: object) -> None:
 def _merge(plugins: Sequence[_Loaded], order: Mapping[str, int], absent: tuple[PluginReport, ...]) -> Registry:
     """One registry of all plugins, which are already in order of rank."""
     merged: dict[str, Mapping[str, Any]] = {}
-    owners: dict[tuple[str, str], _Loaded] = {}
+    owners: dict[tuple[str, str], tuple[_Loaded, ...]] = {}
     conflicts: list[str] = []
     for kind in KINDS:
         offers: dict[str, list[_Loaded]] = {}
@@ -311,10 +336,11 @@ def _merge(plugins: Sequence[_Loaded], order: Mapping[str, int], absent: tuple[P
             for name in plugin.things.get(kind, ()):
                 offers.setdefault(name, []).append(plugin)
         for name, rivals in offers.items():
-            owners[kind, name] = rivals[0]  # the strongest: ranked plugins come first
-            if len(rivals) > 1 and rivals[0].name not in order:
+            sharing = _sharing(kind, name, rivals)
+            owners[kind, name] = sharing or (rivals[0],)  # the strongest: ranked plugins come first
+            if len(rivals) > 1 and not sharing and rivals[0].name not in order:
                 conflicts.append(f"{' and '.join(rival.name for rival in rivals)} both offer {name!r} among {kind}")
-        merged[kind] = MappingProxyType({name: owners[kind, name].things[kind][name] for name in offers})
+        merged[kind] = MappingProxyType({name: _thing(kind, name, owners[kind, name]) for name in offers})
     if conflicts:
         raise ConfigurationError(
             f"plugins: {'; '.join(conflicts)}. Name the one to use first in plugins_rank, or the other in plugins_blocked"
@@ -325,28 +351,44 @@ def _merge(plugins: Sequence[_Loaded], order: Mapping[str, int], absent: tuple[P
         **merged,
         reports=reports + absent,
         _listeners=tuple((plugin.name, plugin.listener) for plugin in plugins if plugin.listener is not None),
-        _versions={key: _version(plugin.report) for key, plugin in owners.items()},
+        _versions={key: "+".join(_version(plugin.report) for plugin in sharing) for key, sharing in owners.items()},
     )
 
 
+def _sharing(kind: str, name: str, rivals: Sequence[_Loaded]) -> tuple[_Loaded, ...]:
+    """The plugins that offer one task together, each for types of its own; empty where they are rivals.
+
+    One that is for all types may stand behind those that say theirs; two of that sort are rivals.
+    """
+    if kind != "transformations" or len(rivals) < 2:
+        return ()
+    claimed = [accepted for one in rivals for accepted in getattr(one.things[kind][name], "accepts", ("*",))]
+    return tuple(rivals) if len(claimed) == len(set(claimed)) else ()
+
+
+def _thing(kind: str, name: str, sharing: Sequence[_Loaded]) -> Any:
+    things = [plugin.things[kind][name] for plugin in sharing]
+    return things[0] if len(things) == 1 else OneOf(name, tuple(things))
+
+
 def _in_order(
-    previewers: Mapping[str, Previewer], owners: Mapping[tuple[str, str], _Loaded], order: Mapping[str, int]
+    previewers: Mapping[str, Previewer], owners: Mapping[tuple[str, str], tuple[_Loaded, ...]], order: Mapping[str, int]
 ) -> Mapping[str, Previewer]:
     """Previewers as they are to be tried: by rank of their plugin, then by priority, then by name so that no start differs."""
 
     def key(item: tuple[str, Previewer]) -> tuple[int, int, str]:
         name, previewer = item
-        return order.get(owners["previewers", name].name, len(order)), -previewer.priority, name
+        return order.get(owners["previewers", name][0].name, len(order)), -previewer.priority, name
 
     return MappingProxyType(dict(sorted(previewers.items(), key=key)))
 
 
-def _reported(plugin: _Loaded, owners: Mapping[tuple[str, str], _Loaded]) -> PluginReport:
+def _reported(plugin: _Loaded, owners: Mapping[tuple[str, str], tuple[_Loaded, ...]]) -> PluginReport:
     """The report of a plugin, with its names told apart: those in use, and those that a stronger plugin provides."""
     used: dict[str, tuple[str, ...]] = {}
     overshadowed: dict[str, tuple[str, ...]] = {}
     for kind, things in plugin.things.items():
-        mine = tuple(name for name in things if owners[kind, name] is plugin)
+        mine = tuple(name for name in things if any(one is plugin for one in owners[kind, name]))
         lost = tuple(name for name in things if name not in mine)
         used |= {kind: mine} if mine else {}
         overshadowed |= {kind: lost} if lost else {}

@@ -3,12 +3,12 @@
 Knows: plain data. Must not know: pluggy, the engine, HTTP, any library that decodes something.
 
 Everything here is synchronous. An ability that not every provider has is a protocol of its own, asked for with
-`isinstance` (`Located`, `Checked`, `Demanding`, `Warm`), so that the smallest useful plugin stays small.
+`isinstance` (`Located`, `Checked`, `Selective`, `Warm`), so that the smallest useful plugin stays small.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, runtime_checkable
@@ -44,20 +44,77 @@ class Media(Protocol):
         ...
 
 
+@runtime_checkable
+class Decoded(Protocol):
+    """A `Media` that can hand over what it holds decoded, which saves an encoding and a decoding between two plugins.
+
+    For pictures that is a `PIL.Image.Image`, upright, with every edit so far; whoever does not know the type uses `open`.
+    """
+
+    def decoded(self) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkLimits:
     """What one piece of work may cost, all bounds inclusive.
 
-    `pixels`: width x height of any picture decoded, and of all frames together; `bytes`: of the source; `output_side`:
-    pixels on either side of a result; `seconds`: wall time; `memory`: bytes of address space.
+    `pixels`: width x height of any picture decoded; `animation_pixels`: of all frames together; `bytes`: of the source;
+    `output_side`: pixels on either side of a result; `seconds`: wall time; `memory`: bytes of address space.
     """
 
     pixels: int = 100_000_000
+    animation_pixels: int = 100_000_000
     bytes: int = 268_435_456
     output_side: int = 16_384
     seconds: float = 60.0
     cpu_seconds: int = 30
     memory: int = 2_000_000_000  # libwebp takes 16 bytes a pixel: what a legal picture of 100 megapixels needs
+
+
+# ------------------------------------------------------------------------------------------------ what a worker lends
+
+
+@runtime_checkable
+class Workshop(Protocol):
+    """What a transformation may use besides its file and its options. There is one for each chain, in a confined worker.
+
+    * `limits`: what the work may cost.
+    * `others`: the files that go with the first: the other members of a list source, then those that `references` named,
+      in that order. Empty for most tasks.
+    * `metadata`: the application's metadata profile: `none`, `copyright` (copyright and author survive), `no_location`
+      (all but the place) or `all`. It says what of EXIF and XMP a result may carry.
+    * `original`: width and height of the picture that the source stands for, when the engine handed over a smaller copy of
+      it that it kept from before; else `None`.
+    """
+
+    @property
+    def limits(self) -> WorkLimits: ...
+
+    @property
+    def others(self) -> Sequence[Media]: ...
+
+    @property
+    def metadata(self) -> str: ...
+
+    @property
+    def original(self) -> tuple[int, int] | None: ...
+
+    def provides(self, detector: str) -> bool:
+        """Whether an installed plugin provides this detector."""
+        ...
+
+    def detect(self, detector: str, media: Media, options: Mapping[str, Any] | None = None) -> Any:
+        """Ask a detector (`faces`, `ocr`, `tags`, ...). Raises `NotProvided`, and the faults of the detector."""
+        ...
+
+    def run(self, program: str, files: Sequence[Media] = (), choices: Mapping[str, str | int] | None = None) -> Sequence[Media]:
+        """Have an external program work on files, in a confined process of its own; what it left in its output folder,
+        sorted by name.
+
+        `program` is a name from `register_programs`; `choices` fill the places of its arguments. Raises `Unsupported`
+        when it is not installed (naming it), `ProcessingLimit` at its limits, `Corrupt` when it fails.
+        """
+        ...
 
 
 # ----------------------------------------------------------------------------------------------------- transformations
@@ -77,11 +134,12 @@ class Transformation(Protocol):
     @property
     def version(self) -> str: ...
 
-    def apply(self, media: Media, options: Mapping[str, Any], limits: WorkLimits) -> Media:
+    def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
         """Transform. Runs only inside a confined worker process.
 
         `options` holds a value for every declared parameter, defaults filled in. Raises the faults of
-        `secure_delivery.gate.errors`: `Unsupported`, `Corrupt`, `TooLarge`; anything else is reported as `Corrupt`.
+        `secure_delivery.gate.errors`: `Unsupported`, `Corrupt`, `TooLarge`, `NotProvided`; anything else is reported as
+        `Corrupt`.
         """
         ...
 
@@ -101,6 +159,133 @@ class Demanding(Protocol):
 
     def demands(self, options: Mapping[str, Any]) -> Collection[str]:
         """The calls, by their policy names, that a request must be granted besides `convert` (`exif`, say)."""
+        ...
+
+
+@runtime_checkable
+class Authenticated(Protocol):
+    """A transformation that needs a signed policy even where the application is open (intelligence tasks)."""
+
+    @property
+    def authenticated(self) -> bool: ...
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A transformation that cannot work without certain detectors."""
+
+    def asks(self, options: Mapping[str, Any]) -> Collection[str]:
+        """Their names. One that no plugin provides is told before any byte is fetched (`NotProvided`); the versions of the
+        others are part of the key of the result."""
+        ...
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A transformation for some types of files only. Several plugins may offer one task, each for types of its own.
+
+    Which of them works is decided by the type of the file when its turn comes: `accepts` holds types (`application/pdf`)
+    and families (`image/*`); the most exact fits first, then rank. Options of the same name must be read the same way by all.
+    """
+
+    @property
+    def accepts(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """A transformation that takes a list of sources: the first is its file, the rest are `shop.others`."""
+
+    @property
+    def most_sources(self) -> int: ...
+
+
+@runtime_checkable
+class Referring(Protocol):
+    """A transformation whose options name other files (a watermark, members of a collage)."""
+
+    def references(self, options: Mapping[str, Any]) -> Sequence[str]:
+        """Those files, as sources are written in URLs: handles, `https://...`, `src://...`. They arrive in `shop.others`."""
+        ...
+
+
+@runtime_checkable
+class Sourceless(Protocol):
+    """A transformation that can begin a chain without a source; its file is then empty, of type `text/plain`."""
+
+    @property
+    def sourceless(self) -> bool: ...
+
+
+@runtime_checkable
+class Visiting(Protocol):
+    """A transformation whose source is the address of a page, not a file: the engine checks the address and fetches nothing.
+
+    Its file is of type `text/uri-list` and holds the address. A program that is declared with `network=True` can reach the
+    page through the engine's address guard, and nothing else.
+    """
+
+    @property
+    def visits(self) -> bool: ...
+
+
+@runtime_checkable
+class Negotiated(Protocol):
+    """A transformation whose result depends on what the client accepts."""
+
+    def negotiate(self, options: Mapping[str, Any], accept: str) -> Mapping[str, Any]:
+        """The options completed by the `Accept` header (RFC 9110 section 12.5.1), as few different ones as possible: they
+        are part of the name of the result. The answer says `Vary: Accept`."""
+        ...
+
+
+@runtime_checkable
+class Scaling(Protocol):
+    """A transformation of pictures that can say how much it will shrink one, so that a smaller copy can be the source."""
+
+    def scale(self, options: Mapping[str, Any], size: tuple[int, int]) -> float | None:
+        """Result by source, the larger of both directions, for an upright picture of that size; 1.0 when it leaves pixels
+        to the tasks after it; `None` when it needs the original file."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """An external program that a plugin may have run, with its words fixed beforehand.
+
+    * `executables`: names looked for on the PATH, the first found is used.
+    * `arguments`: words; `{scratch}` is the private folder, `{inputs}` becomes one word for each input file, `{out}` the
+      folder whose files come back; `{NAME}` is filled from `choices`.
+    * `choices`: for each such name the values allowed: a tuple of words, or a range of numbers.
+    * `suffixes`: of input files, in order, the last for the rest (`.docx`); `{suffix}` in it may be filled by a choice.
+    * `environment`: variables besides a minimal set; `{scratch}` is replaced.
+    * `network`: whether it may speak to the outside, which goes through the engine's address guard; `{proxy}` in an
+      argument is the guard's `http://host:port`.
+    * `memory`: bytes of address space, 0 for programs that reserve more than they use; `seconds`: wall time.
+    * `install`: how to get it, for `doctor`.
+    """
+
+    executables: tuple[str, ...]
+    arguments: tuple[str, ...]
+    choices: Mapping[str, tuple[str, ...] | range] = field(default_factory=dict)
+    suffixes: tuple[str, ...] = ("",)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    network: bool = False
+    memory: int = 0
+    seconds: float = 45.0
+    install: str = ""
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds or judges something in a file: the intelligence behind tasks. The answer is JSON-able; docs/plugins.md has its
+    shape for every name. `version` is part of the key of results."""
+
+    @property
+    def version(self) -> str: ...
+
+    def detect(self, media: Media, options: Mapping[str, Any], limits: WorkLimits) -> Any:
+        """Look. Runs only inside a confined worker process; raises like `Transformation.apply`."""
         ...
 
 

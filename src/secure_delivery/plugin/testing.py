@@ -15,35 +15,41 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
-from ..gate.errors import NotFound, SecureDeliveryError
+from ..gate.errors import NotFound, NotProvided, SecureDeliveryError, Unsupported
+from .media import MemoryFile
 from .params import REQUIRED, Param
-from .protocols import Checked, Media, Storage, Transformation, WorkLimits
+from .protocols import Checked, Detector, Media, Storage, Transformation, WorkLimits
 
 # ------------------------------------------------------------------------------------------------------------- helpers
 
 
-@dataclass(frozen=True, slots=True)
-class BytesMedia:
-    """A `Media` whose bytes are in memory."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimpleWorkshop:
+    """A `Workshop` in this process, for tests of transformations: detectors are given, programs there are none."""
 
-    data: bytes = field(repr=False)
-    mimetype: str = "application/octet-stream"
-    filename: str = "file"
+    limits: WorkLimits = field(default_factory=WorkLimits)
+    others: Sequence[Media] = ()
+    metadata: str = "none"
+    original: tuple[int, int] | None = None
+    detectors: Mapping[str, Detector] = field(default_factory=dict)
 
-    @property
-    def size(self) -> int:
-        return len(self.data)
+    def provides(self, detector: str) -> bool:
+        return detector in self.detectors
 
-    def open(self) -> BinaryIO:
-        return BytesIO(self.data)
+    def detect(self, detector: str, media: Media, options: Mapping[str, Any] | None = None) -> Any:
+        if detector not in self.detectors:
+            raise NotProvided(f"no detector {detector!r}")
+        return self.detectors[detector].detect(media, options or {}, self.limits)
+
+    def run(self, program: str, files: Sequence[Media] = (), choices: Mapping[str, str | int] | None = None) -> Sequence[Media]:
+        raise Unsupported(f"a simple workshop has no program {program!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,13 +314,17 @@ class TransformationContract:
         """Options for the sample, as `bind` takes them."""
         return {}
 
-    def _sample(self) -> BytesMedia:
+    def sample_others(self) -> Sequence[Media]:
+        """The files that go with the sample, for tasks that take several."""
+        return ()
+
+    def _sample(self) -> MemoryFile:
         media = self.sample_media()
-        return BytesMedia(content(media), media.mimetype, media.filename)
+        return MemoryFile(content(media), media.mimetype, media.filename)
 
     def _apply(self, media: Media, options: Mapping[str, Any] | None = None) -> Media:
         bound = bind(self.transformation, **self.sample_options()) if options is None else options
-        return self.transformation.apply(media, bound, self.limits)
+        return self.transformation.apply(media, bound, SimpleWorkshop(limits=self.limits, others=self.sample_others()))
 
     def test_it_satisfies_the_protocol(self) -> None:
         _claim(isinstance(self.transformation, Transformation), "transformation is a Transformation")
@@ -403,7 +413,7 @@ class TransformationContract:
             cases[f"damage {seed}"] = bytes(damaged)
         for case, data in cases.items():
             try:
-                content(self._apply(BytesMedia(data, sample.mimetype, sample.filename)))
+                content(self._apply(MemoryFile(data, sample.mimetype, sample.filename)))
             except SecureDeliveryError:
                 continue
             except Exception as error:

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 from secure_delivery.gate.errors import TooLarge, Unsupported
 from secure_delivery.plugin.hookspecs import hookimpl
-from secure_delivery.plugin.protocols import Media, WorkLimits
+from secure_delivery.plugin.protocols import Media, Workshop
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -62,8 +62,8 @@ class Task:
     def __init__(self, work: Callable[[Media, Mapping[str, Any]], Any]) -> None:
         self.work = work
 
-    def apply(self, media: Media, options: Mapping[str, Any], limits: WorkLimits) -> Media:
-        result = self.work(media, {**options, "limits": limits})
+    def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
+        result = self.work(media, {**options, "limits": shop.limits})
         return result if isinstance(result, Result) else Result(json.dumps(result).encode())
 
 

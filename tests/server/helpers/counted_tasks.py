@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from secure_delivery.gate.errors import Unsupported
 from secure_delivery.plugin.hookspecs import hookimpl
 from secure_delivery.plugin.params import Param, integer
-from secure_delivery.plugin.protocols import Media, WorkLimits
+from secure_delivery.plugin.protocols import Media, Workshop
 
 
 class Result:
@@ -37,7 +37,7 @@ class Task:
     def __init__(self, work: Callable[[bytes, int], bytes]) -> None:
         self.work = work
 
-    def apply(self, media: Media, options: Mapping[str, Any], limits: WorkLimits) -> Media:
+    def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
         with media.open() as stream:
             data = stream.read()
         return Result(self.work(data, options["number"]), media.filename)

@@ -22,7 +22,7 @@ from secure_delivery.plugin import (
     Param,
     Transformation,
     Unsupported,
-    WorkLimits,
+    Workshop,
     boolean,
     choice,
     either,
@@ -71,14 +71,14 @@ class PictureTask:
         """Import Pillow and all it would load late, before a worker is confined."""
         import_module(".picture", __package__).warm()
 
-    def apply(self, media: Media, options: Mapping[str, Any], limits: WorkLimits) -> Media:
+    def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
         """Note what is to be done; the picture is decoded and encoded once, when the last result is opened.
 
         Raises `Unsupported`, `TooLarge`, `Corrupt` from the header; `open` of the result raises these and `ProcessingLimit`.
         """
         from .picture import Picture
 
-        return self.change(Picture.of(media, limits), options)
+        return self.change(Picture.of(media, shop.limits), options)
 
     def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
         raise NotImplementedError
@@ -103,10 +103,10 @@ class Resize(PictureTask):
         if not options["width"] and not options["height"]:
             raise ValueError("one of width and height must be greater than 0.")
 
-    def apply(self, media: Media, options: Mapping[str, Any], limits: WorkLimits) -> Media:
+    def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
         if options["align"] == "faces":
             raise Unsupported(public="resize: align:faces needs a plugin that finds faces, and none is installed.")
-        return super().apply(media, options, limits)
+        return super().apply(media, options, shop)
 
     def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
         from . import edits
