@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageChops, ImageStat
+from PIL import Image, ImageChops, ImageDraw, ImageStat
 
 from secure_delivery.plugin import Media, WorkLimits
 from secure_delivery.plugin.testing import MemoryFile, SimpleWorkshop, bind, content
@@ -100,3 +102,79 @@ def looks_like() -> Callable[..., bool]:
         return all(abs(a - b) <= tolerance for seen, colour in pairs for a, b in zip(seen, colour, strict=True))
 
     return compare
+
+
+# ------------------------------------------------------------------------------------------------------ golden pictures
+
+GOLDEN = Path(__file__).parent / "golden"
+LARGEST_GOLDEN = 6_000  # bytes
+GOLDEN_MEAN, GOLDEN_BLOCK = 2.5, 16.0  # of 255: on the whole, and in the worst square of 8 x 8 pixels
+
+
+def _scene(width: int = 96, height: int = 64, mode: str = "RGB") -> Image.Image:
+    """A landscape with a sun, a hill, a house and a round face: smooth parts, sharp edges, skin, light and dark."""
+    large = Image.new("RGB", (384, 256))
+    draw = ImageDraw.Draw(large)
+    for row in range(256):
+        draw.line((0, row, 384, row), (90 + row // 3, 140 + row // 4, 235 - row // 6))
+    draw.ellipse((28, 20, 92, 84), (255, 226, 96))
+    draw.polygon(((0, 190), (120, 110), (250, 200), (250, 256), (0, 256)), (64, 128, 52))
+    draw.rectangle((0, 200, 384, 256), (44, 84, 38))
+    draw.rectangle((110, 140, 190, 220), (186, 62, 48))
+    draw.polygon(((100, 140), (150, 96), (200, 140)), (70, 40, 34))
+    draw.rectangle((140, 176, 164, 220), (24, 20, 22))
+    draw.ellipse((250, 90, 350, 210), (226, 172, 138))
+    draw.chord((246, 78, 354, 190), 180, 360, (58, 36, 24))
+    draw.ellipse((276, 136, 290, 150), (30, 24, 24))
+    draw.ellipse((310, 136, 324, 150), (30, 24, 24))
+    draw.arc((280, 150, 320, 190), 20, 160, (168, 48, 56), 6)
+    for step in range(12):
+        draw.rectangle((8 + step * 8, 232, 11 + step * 8, 252), (230, 230, 226))
+    image = large.resize((width, height), Image.Resampling.BOX)
+    if mode in ("RGBA", "LA"):
+        alpha = Image.linear_gradient("L").resize((width, height)).point([255 - level for level in range(256)])
+        image.putalpha(alpha)
+    return image.convert(mode)
+
+
+def _golden(name: str, image: Image.Image) -> None:
+    """Hold a picture against the one kept as `golden/NAME.webp`, by how different they look.
+
+    With SECURE_DELIVERY_TEST_GOLDEN=write in the environment the picture is kept instead: look at it before it is committed.
+    """
+    path = GOLDEN / f"{name}.webp"
+    if os.environ.get("SECURE_DELIVERY_TEST_GOLDEN") == "write":
+        path.parent.mkdir(exist_ok=True)
+        image.convert("RGBA").save(path, "WEBP", lossless=True, method=6, exact=False)
+        if path.stat().st_size > LARGEST_GOLDEN:
+            image.convert("RGBA").save(path, "WEBP", quality=92, method=6)
+    assert path.stat().st_size <= LARGEST_GOLDEN, f"{name}: the kept picture is too large, draw a smaller one"
+    with Image.open(path) as kept:
+        wanted = kept.convert("RGBA")
+    assert image.size == wanted.size, f"{name}: {image.size} where {wanted.size} is kept"
+    seen, known = (_over_two_grounds(picture) for picture in (image.convert("RGBA"), wanted))
+    difference = ImageChops.difference(seen, known)
+    mean = max(ImageStat.Stat(difference).mean)
+    blocks = difference.reduce(8)
+    worst = max(high for _low, high in blocks.getextrema())
+    assert mean <= GOLDEN_MEAN, f"{name}: differs by {mean:.1f} of 255 on the whole"
+    assert worst <= GOLDEN_BLOCK, f"{name}: differs by {worst} of 255 in one place"
+
+
+def _over_two_grounds(image: Image.Image) -> Image.Image:
+    """Beside each other on white and on black: colours that nobody sees do not count, transparency does."""
+    result = Image.new("RGBA", (image.width * 2, image.height), (255, 255, 255, 255))
+    result.paste((0, 0, 0, 255), (image.width, 0, image.width * 2, image.height))
+    for left in (0, image.width):
+        result.alpha_composite(image, (left, 0))
+    return result.convert("RGB")
+
+
+@pytest.fixture(scope="session")
+def scene() -> Callable[..., Image.Image]:
+    return _scene
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str, Image.Image], None]:
+    return _golden
