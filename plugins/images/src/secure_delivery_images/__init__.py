@@ -2,16 +2,26 @@
 and `imagesize` of transformation URLs, made with Pillow.
 
 Knows: the hooks. Must not know: Pillow, which only worker processes load.
+
+What other plugins may use of this package is `Picture` (see there): `from secure_delivery_images import Picture` inside
+`apply` or `warm`, because taking it loads Pillow. `Picture.drawn(image, filename=..., limits=..., form="PNG")` makes a picture
+of pixels, and all picture tasks go on from there without an encoding in between; `Picture.of(media, limits)` reads one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 from secure_delivery.plugin import ConfigurationError, Settings, Transformation, hookimpl
 
 from .tasks import transformations
+
+if TYPE_CHECKING:
+    from .picture import Picture
+
+__all__ = ["Picture", "register_transformations", "self_test"]
 
 _OLDEST_PILLOW = 12  # older ones have known holes in decoders that strangers' files reach
 
@@ -31,3 +41,12 @@ def self_test(settings: Settings) -> None:
 def register_transformations(settings: Settings) -> Mapping[str, Transformation]:
     """All picture tasks; there are no settings."""
     return transformations()
+
+
+def __getattr__(name: str) -> Any:
+    """`Picture`, loaded when it is first asked for: the server process imports this package and has no use for Pillow."""
+    if name == "Picture":
+        from .picture import Picture
+
+        return Picture
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

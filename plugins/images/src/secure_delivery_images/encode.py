@@ -9,7 +9,8 @@ tables made for the picture, which costs little and saves some per cent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -73,7 +74,7 @@ class Frames:
 
 
 def encode(frames: Frames, form: str, encoding: Encoding, kept: Kept) -> bytes:
-    """The bytes of a file. The frames are given away: what they know of their source is taken from them.
+    """The bytes of a file.
 
     Raises `TooLarge` for a side that the format cannot say, `ProcessingLimit` when the encoder gives up: with sizes and
     modes checked before, lack of memory is what is left, and several libraries do not say so.
@@ -91,6 +92,24 @@ def encode(frames: Frames, form: str, encoding: Encoding, kept: Kept) -> bytes:
         options |= {"disposal": 2} if form == "GIF" else {}
         if frames.loop is not None:
             options["loop"] = frames.loop
+    with _bare(images, form):
+        return _written(images, form, options)
+
+
+@contextmanager
+def _bare(images: Sequence[Image.Image], form: str) -> Iterator[None]:
+    """Meanwhile the pictures know nothing of their source; afterwards again, because others may look at them too."""
+    before = [(image, image.info) for image in images]
+    for image, info in before:
+        image.info = {key: value for key, value in info.items() if form in ("GIF", "PNG") and key == "transparency"}
+    try:
+        yield
+    finally:
+        for image, info in before:
+            image.info = info
+
+
+def _written(images: Sequence[Image.Image], form: str, options: dict[str, Any]) -> bytes:
     out = BytesIO()
     try:
         images[0].save(out, form, **options)
@@ -114,7 +133,6 @@ def _suited(image: Image.Image, form: str, encoding: Encoding) -> Image.Image:
         image = _palette(image)
     if isinstance(image, TiffImageFile) and form == "TIFF":
         image = image.copy()  # the writer would take tags from a picture that was read from a TIFF
-    image.info = {key: value for key, value in image.info.items() if form in ("GIF", "PNG") and key == "transparency"}
     return image
 
 

@@ -24,6 +24,7 @@ MIMETYPES = {
     "BMP": "image/bmp",
     "AVIF": "image/avif",
 }
+FORMS = {mimetype: form for form, mimetype in MIMETYPES.items()}
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),

@@ -17,12 +17,12 @@ from typing import Any, BinaryIO
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import get_sampling
 
-from secure_delivery.plugin import Corrupt, Media, Unsupported, WorkLimits
+from secure_delivery.plugin import Corrupt, Decoded, Media, Unsupported, WorkLimits
 
-from .decode import MAX_FRAMES, Facts, TooManyFrames, all_frames, faults, inspect, open_image, set_up, turned
+from .decode import MAX_FRAMES, Facts, TooManyFrames, all_frames, check_area, faults, inspect, open_image, set_up, turned
 from .edits import Edit, Resize, check_output
 from .encode import ANIMATED, DEFAULT_QUALITY, WITH_CMYK, Encoding, Frames, Kept, encode
-from .headers import MIMETYPES, Size
+from .headers import FORMS, MIMETYPES, Size
 from .modes import working
 from .names import renamed
 from .strip import stripped
@@ -40,10 +40,36 @@ def warm() -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """A `Media` that is decoded, edited and encoded when it is opened."""
+class Drawing:
+    """The source of a picture that no file holds: pixels that somebody made, and the name they go by."""
 
-    source: Media
+    image: Image.Image
+    filename: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pixels:
+    """Decoded pixels kept with a picture: `done` of its edits are in them; `way` is what decoding depended on."""
+
+    image: Image.Image
+    kept: Kept
+    done: int
+    way: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A `Media` that is decoded, edited and encoded when it is opened.
+
+    Other plugins take it from this package (`from secure_delivery_images import Picture`, inside `apply` or `warm`):
+
+    * `Picture.of(media, limits)` is the picture in any media, a page drawn by another plugin included;
+    * `Picture.drawn(image, filename=..., limits=...)` is a picture made by code;
+    * `decoded()` gives its pixels with all edits so far, `edited(edit)` notes one more, `encoded(form=...)` says how the
+      result is written.
+    """
+
+    source: Media | Drawing
     facts: Facts
     limits: WorkLimits
     edits: tuple[Edit, ...] = ()
@@ -51,16 +77,35 @@ class Picture:
     upright: bool = True
     page: int = 1
     kept: list[bytes] = field(default_factory=list, repr=False, compare=False)
+    pixels: list[Pixels] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def of(cls, media: Media, limits: WorkLimits) -> Picture:
-        """The picture in a media; one that is a `Picture` already is taken as it is.
+        """The picture in a media; one that is a `Picture` already is taken as it is, decoded pixels of another plugin too.
 
         Raises `Unsupported`, `TooLarge` or `Corrupt` from the header alone (security promises 39, 44).
         """
         if isinstance(media, Picture):
             return media
+        if isinstance(media, Decoded):
+            image = media.decoded()
+            if isinstance(image, Image.Image):
+                form = FORMS.get(media.mimetype, "PNG")
+                return cls.drawn(image, filename=media.filename, limits=limits, form=form)
         return cls(source=media, facts=inspect(media, limits), limits=limits)
+
+    @classmethod
+    def drawn(cls, image: Image.Image, *, filename: str, limits: WorkLimits, form: str = "PNG") -> Picture:
+        """A picture made by code: a page of a document, a screenshot, a code to scan.
+
+        `image` is upright and in any mode that pictures have; a colour profile in its `info` counts. It is not copied, so
+        leave it alone afterwards. `form` is Pillow's word for the format that is written unless a task names another.
+        Raises `TooLarge` over the limit of pixels, `Unsupported` for 32-bit samples.
+        """
+        size = Size(*image.size)
+        check_area(size, limits)
+        facts = Facts(form=form, stored=size, orientation=1, size=0, frames=False)
+        return cls(source=Drawing(image=image, filename=filename), facts=facts, limits=limits)
 
     @property
     def form(self) -> str:
@@ -81,19 +126,19 @@ class Picture:
 
     def edited(self, edit: Edit) -> Picture:
         """The same with one more edit."""
-        return replace(self, edits=(*self.edits, edit), kept=[])
+        return replace(self, edits=(*self.edits, edit), kept=[], pixels=list(self.pixels))
 
     def encoded(self, **changes: Any) -> Picture:
         """The same, to be written otherwise (the fields of `Encoding`)."""
-        return replace(self, encoding=replace(self.encoding, **changes), kept=[])
+        return replace(self, encoding=replace(self.encoding, **changes), kept=[], pixels=list(self.pixels))
 
     def unturned(self) -> Picture:
         """The same, with the pixels as stored: the orientation tag is dropped without being followed."""
-        return replace(self, upright=False, kept=[])
+        return replace(self, upright=False, kept=[], pixels=[])
 
     def at_page(self, page: int) -> Picture:
         """The same, from another picture of the same file, counted from 1."""
-        return replace(self, page=page, kept=[])
+        return self if page == self.page else replace(self, page=page, kept=[], pixels=[])
 
     def open(self) -> BinaryIO:
         """The encoded result. Raises `Corrupt`, `TooLarge`, `Unsupported`, `ProcessingLimit`."""
@@ -101,6 +146,16 @@ class Picture:
             with faults():
                 self.kept.append(self._result())
         return BytesIO(self.kept[0])
+
+    def decoded(self) -> Image.Image:
+        """The pixels with every edit so far, upright, in mode `L`, `LA`, `RGB` or `RGBA`; of an animation its first frame.
+
+        They stay with the picture, so `open` and further edits do not decode again: look at them, do not change them.
+        Raises like `open`.
+        """
+        with faults():
+            image = self._still(keep=True)[0]
+            return image.convert("RGB") if image.mode == "CMYK" else image
 
     def dimensions(self) -> Size:
         """Width and height of the result. Pixels are decoded only when there are edits to be run."""
@@ -129,6 +184,7 @@ class Picture:
         same = not self.edits and self.page == 1 and not turned and self.form == self.facts.form
         return (
             same
+            and not isinstance(self.source, Drawing)
             and encoding.quality in (None, "input")
             and not encoding.progressive
             and encoding.background is None
@@ -137,7 +193,7 @@ class Picture:
 
     def _rewritten(self) -> bytes:
         """The file without its metadata, as little changed as its format allows: pixels that nobody edited are not spoilt."""
-        with self.source.open() as stream:
+        with self._file.open() as stream:
             data = stream.read()
         image = self._decoded(BytesIO(data))
         check_output(image.size, self.limits)
@@ -180,11 +236,11 @@ class Picture:
 
     def _moving(self) -> Frames:
         images, times, area = [], [], 0
-        with self.source.open() as stream:
+        with self._file.open() as stream:
             image = open_image(stream, self.facts.form, self.limits)
             loop = image.info.get("loop")
             for frame, time in all_frames(image, self.limits):
-                images.append(self._run(frame, Size(*frame.size)))
+                images.append(self._run(frame, Size(*frame.size), self.edits))
                 times.append(time)
                 area += images[-1].width * images[-1].height
                 if area > self.limits.pixels:
@@ -193,9 +249,41 @@ class Picture:
             raise Corrupt("no frame")
         return Frames(images=images, times=times, loop=loop)
 
-    def _still(self) -> tuple[Image.Image, Kept]:
+    @property
+    def _file(self) -> Media:
+        if isinstance(self.source, Drawing):
+            raise Unsupported("a drawing has no file")
+        return self.source
+
+    @property
+    def _way(self) -> tuple[Any, ...]:
+        """What decoded pixels depend on, besides the file: with the same, they can be used again."""
+        keep_cmyk = self.encoding.colorspace == "input" and self.form in WITH_CMYK
+        return keep_cmyk, self.encoding.keep_metadata, self.upright, self.page
+
+    def _still(self, *, keep: bool = False) -> tuple[Image.Image, Kept]:
+        """The picture with its edits, and what goes along. `keep`: both stay with this value."""
+        known = next((pixels for pixels in self.pixels if pixels.way == self._way), None)
+        if known is not None:
+            image = self._run(known.image, Size(*known.image.size), self.edits[known.done :])
+            kept = known.kept
+        elif isinstance(self.source, Drawing):
+            image, kept = self._from_drawing(self.source)
+        else:
+            image, kept = self._from_file()
+        if keep:
+            self.pixels[:] = [Pixels(image=image, kept=kept, done=len(self.edits), way=self._way)]
+        return image, kept
+
+    def _from_drawing(self, drawing: Drawing) -> tuple[Image.Image, Kept]:
+        if self.page != 1:
+            raise Unsupported(f"page {self.page}", public=f"output: the file has no page {self.page}.")
+        pixels, profile = working(drawing.image, keep_profile=self.encoding.keep_metadata)
+        return self._run(pixels, Size(*pixels.size), self.edits), Kept(profile=profile)
+
+    def _from_file(self) -> tuple[Image.Image, Kept]:
         encoding = self.encoding
-        with self.source.open() as stream:
+        with self._file.open() as stream:
             image = open_image(stream, self.facts.form, self.limits)
             self._turn_to_page(image)
             full = self.facts.stored
@@ -211,7 +299,7 @@ class Picture:
             if self.page == 1:
                 pixels = turned(pixels, self.facts, upright=self.upright)
                 full = self.facts.displayed if self.upright else full
-            return self._run(pixels, full), kept
+            return self._run(pixels, full, self.edits), kept
 
     def _turn_to_page(self, image: ImageFile.ImageFile) -> None:
         if self.page == 1:
@@ -236,8 +324,8 @@ class Picture:
         needed = (math.ceil(stored.width * wide * _DRAFT_GAP), math.ceil(stored.height * high * _DRAFT_GAP))
         image.draft(None, (max(1, needed[0]), max(1, needed[1])))
 
-    def _run(self, image: Image.Image, full: Size) -> Image.Image:
-        for edit in self.edits:
+    def _run(self, image: Image.Image, full: Size, edits: tuple[Edit, ...]) -> Image.Image:
+        for edit in edits:
             image = edit.run(image, full, self.limits)
             full = Size(*image.size)
         return image
@@ -255,12 +343,13 @@ class Picture:
         """A bounded result may not exceed its source, as far as the two can be compared."""
         width, height = frames.images[0].size
         comparable = self.form == self.facts.form and width * height <= self.facts.stored.width * self.facts.stored.height
+        comparable = comparable and not isinstance(self.source, Drawing)
         return self.encoding.bounded and comparable and len(data) > self.facts.size
 
     def _smaller(self, data: bytes, frames: Frames, kept: Kept) -> bytes:
         """The best that is not larger than the source: the source's own file if nobody edited it, else a lower quality."""
         if not self.edits and self.page == 1 and self.facts.orientation == 1:
-            with self.source.open() as stream:
+            with self._file.open() as stream:
                 bare = self._bare(stream.read())
             if bare is not None:
                 return bare
