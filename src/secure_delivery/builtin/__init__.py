@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..gate.errors import ConfigurationError
-from ..plugin import Settings, Storage, hookimpl
+from ..plugin import Settings, Storage, Transformation, hookimpl
+from . import intelligence
 from .local_storage import LocalStorage
 
-__all__ = ["register_storages", "self_test"]
+__all__ = ["register_storages", "register_transformations", "self_test"]
 
 _KNOWN = frozenset({"root"})
 
@@ -35,3 +36,9 @@ def register_storages(settings: Settings) -> Mapping[str, Storage] | None:
     """`local`: blobs as files under `root`."""
     root = settings.get("root")
     return None if root is None else {"local": LocalStorage(Path(root))}
+
+
+@hookimpl
+def register_transformations(settings: Settings) -> Mapping[str, Transformation]:
+    """The intelligence tasks: they only ask detectors, which plugins provide."""
+    return intelligence.transformations()
