@@ -294,7 +294,7 @@ def test_ocr_keeps_what_has_a_box_and_drops_the_rest() -> None:
     assert answered("ocr", {"document": {"text_areas": []}}) == {"document": {"text_areas": []}, "text": ""}
 
 
-NOTHING = [
+NOTHING: list[tuple[str, Any]] = [
     *[(task, said) for task in NAMES for said in (None, [], "yes", 7, True)],
     ("sfw", {}),
     ("sfw", {"sfw": 1}),
