@@ -25,6 +25,7 @@ from .encode import ANIMATED, DEFAULT_QUALITY, WITH_CMYK, Encoding, Frames, Kept
 from .headers import FORMS, MIMETYPES, Size
 from .modes import working
 from .names import renamed
+from .readers import Sketch, drawn_at, sketched
 from .strip import stripped
 
 _DRAFT_GAP = 1.5  # decode to at least this many times the result: Lanczos does the rest, 50 dB from doing it all
@@ -69,7 +70,7 @@ class Picture:
       result is written.
     """
 
-    source: Media | Drawing
+    source: Media | Drawing | Sketch
     facts: Facts
     limits: WorkLimits
     edits: tuple[Edit, ...] = ()
@@ -92,6 +93,11 @@ class Picture:
             if isinstance(image, Image.Image):
                 form = FORMS.get(media.mimetype, "PNG")
                 return cls.drawn(image, filename=media.filename, limits=limits, form=form)
+        sketch = sketched(media, limits)
+        if sketch is not None:
+            check_area(sketch.size, limits)
+            facts = Facts(form="PNG", stored=sketch.size, orientation=1, size=media.size or 0, frames=False)
+            return cls(source=sketch, facts=facts, limits=limits)
         return cls(source=media, facts=inspect(media, limits), limits=limits)
 
     @classmethod
@@ -184,7 +190,7 @@ class Picture:
         same = not self.edits and self.page == 1 and not turned and self.form == self.facts.form
         return (
             same
-            and not isinstance(self.source, Drawing)
+            and not isinstance(self.source, (Drawing, Sketch))
             and encoding.quality in (None, "input")
             and not encoding.progressive
             and encoding.background is None
@@ -251,7 +257,7 @@ class Picture:
 
     @property
     def _file(self) -> Media:
-        if isinstance(self.source, Drawing):
+        if isinstance(self.source, (Drawing, Sketch)):
             raise Unsupported("a drawing has no file")
         return self.source
 
@@ -267,7 +273,7 @@ class Picture:
         if known is not None:
             image = self._run(known.image, Size(*known.image.size), self.edits[known.done :])
             kept = known.kept
-        elif isinstance(self.source, Drawing):
+        elif isinstance(self.source, (Drawing, Sketch)):
             image, kept = self._from_drawing(self.source)
         else:
             image, kept = self._from_file()
@@ -275,11 +281,17 @@ class Picture:
             self.pixels[:] = [Pixels(image=image, kept=kept, done=len(self.edits), way=self._way)]
         return image, kept
 
-    def _from_drawing(self, drawing: Drawing) -> tuple[Image.Image, Kept]:
+    def _from_drawing(self, drawing: Drawing | Sketch) -> tuple[Image.Image, Kept]:
         if self.page != 1:
             raise Unsupported(f"page {self.page}", public=f"output: the file has no page {self.page}.")
-        pixels, profile = working(drawing.image, keep_profile=self.encoding.keep_metadata)
-        return self._run(pixels, Size(*pixels.size), self.edits), Kept(profile=profile)
+        image = drawing.draw(self._needed(drawing.size)) if isinstance(drawing, Sketch) else drawing.image
+        pixels, profile = working(image, keep_profile=self.encoding.keep_metadata)
+        return self._run(pixels, self.facts.stored, self.edits), Kept(profile=profile)
+
+    def _needed(self, size: Size) -> Size:
+        """The size at which a sketch is drawn: what the first edit makes of it, its own when that keeps the size."""
+        resize = self.edits[0] if self.edits and isinstance(self.edits[0], Resize) else None
+        return drawn_at(size, max(resize.factors(size)) if resize else 1.0, self.limits)
 
     def _from_file(self) -> tuple[Image.Image, Kept]:
         encoding = self.encoding
@@ -343,7 +355,7 @@ class Picture:
         """A bounded result may not exceed its source, as far as the two can be compared."""
         width, height = frames.images[0].size
         comparable = self.form == self.facts.form and width * height <= self.facts.stored.width * self.facts.stored.height
-        comparable = comparable and not isinstance(self.source, Drawing)
+        comparable = comparable and not isinstance(self.source, (Drawing, Sketch))
         return self.encoding.bounded and comparable and len(data) > self.facts.size
 
     def _smaller(self, data: bytes, frames: Frames, kept: Kept) -> bytes:

@@ -1,0 +1,29 @@
+"""SVG for secure-delivery: drawn as pictures, or cleaned of what acts and loads.
+
+Knows: the hooks. Must not know: XML, resvg, which only worker processes load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+from secure_delivery.plugin import ConfigurationError, Settings, Transformation, hookimpl
+
+from .tasks import transformations
+
+_NEEDED = {"resvg_py": "resvg-py", "tinycss2": "tinycss2", "PIL": "Pillow"}
+
+
+@hookimpl
+def self_test(settings: Settings) -> None:
+    """Say why SVG cannot work here: a library is missing. Nothing is imported."""
+    for module, name in _NEEDED.items():
+        if find_spec(module) is None:
+            raise ConfigurationError(f"{name} is not installed")
+
+
+@hookimpl
+def register_transformations(settings: Settings) -> Mapping[str, Transformation]:
+    """`output` for SVG files; there are no settings."""
+    return transformations()
