@@ -68,6 +68,14 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _ports(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    if not isinstance(value, list):
+        raise ValueError("a list of ports is wanted")
+    return tuple(_number(1, 65535)(item) for item in value)
+
+
 def _path(value: Any) -> Path:
     return Path(_text(value)).expanduser()
 
@@ -110,6 +118,12 @@ class Settings:
         _names, ("rlimits", "seccomp", "landlock"), "Confinement layers without which nothing is decoded."
     )
     rendition_max_age: int = _setting(_number(0, 31_536_000), 3600, "Seconds an unsigned answer may be cached.")
+    fetch_allow: tuple[str, ...] = _setting(
+        _names, (), "Hosts and networks that may be fetched from although they are not public."
+    )
+    fetch_ports: tuple[int, ...] = _setting(_ports, (), "Ports that may be fetched from besides 80 and 443.")
+    fetch_https_only: bool = _setting(_flag, False, "Fetch by https only, never by plain http.")
+    fetch_seconds: float = _setting(_number(1, 3600, float), 60.0, "Wall seconds one fetch may take, redirects included.")
     quiet: bool = _setting(_flag, False, "Log only warnings and errors, not every request.")
     plugins_blocked: tuple[str, ...] = _setting(_names, (), "Names of installed plugins that are not loaded.")
     plugins_rank: tuple[str, ...] = _setting(_names, (), "Plugins from strongest to weakest where two offer the same.")
