@@ -44,7 +44,7 @@ def confined(code: str, *layers: str, user: int | None = None, cwd: Path | None 
 ALONE = [
     ("rlimits", "__import__('mmap').mmap(-1, 500_000_000)", "OSError"),
     ("rlimits", "open('out', 'wb').write(bytes(200_000))", "OSError"),
-    ("rlimits", "[os.open('/dev/null', 0) for _ in range(70)]", "OSError"),
+    ("rlimits", "[os.open('/dev/null', 0) for _ in range(300)]", "OSError"),
     ("landlock", "open('/etc/passwd')", "PermissionError"),
     ("landlock", "os.listdir('/')", "PermissionError"),
     ("landlock", "open('out', 'wb')", "PermissionError"),
@@ -149,9 +149,9 @@ except ConfigurationError as error:
 
 def test_what_a_machine_offers_is_told_for_every_layer() -> None:
     told = confine.available()
-    assert set(told) == {*confine.LAYERS, "user_namespaces"}
+    assert set(told) == set(confine.LAYERS)
     assert told["rlimits"] is True
-    assert told["user_namespaces"] == "not used"
+    assert told["namespaces"] in (True, False)
 
 
 # ------------------------------------------------------------------------------------------------------------- what is read
@@ -178,7 +178,7 @@ def test_rules_leave_out_what_does_not_exist(tmp_path: Path) -> None:
 #: What security promise 46 says must not be there, and what would come to the same.
 FORBIDDEN = set(
     """
-socket socketpair connect bind listen accept accept4 sendto sendmsg recvmsg fork vfork execve execveat ptrace mount
+socket socketpair connect bind listen accept accept4 sendto sendmsg fork vfork execve execveat ptrace mount
 umount2 pivot_root chroot unshare setns bpf io_uring_setup io_uring_enter add_key request_key keyctl userfaultfd
 perf_event_open process_vm_readv process_vm_writev pidfd_open pidfd_getfd kcmp kill tkill rt_sigqueueinfo init_module
 finit_module kexec_load open_by_handle_at name_to_handle_at memfd_create personality modify_ldt setuid setgid capset

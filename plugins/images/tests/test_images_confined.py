@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from secure_delivery.engine import confine
-from secure_delivery.engine.sandbox import Chain, PluginChoice, Sandbox
+from secure_delivery.engine.sandbox import Chain, ChainSource, PluginChoice, Sandbox
 from secure_delivery.plugin import Corrupt, SecureDeliveryError, TooLarge, WorkLimits
 from secure_delivery.plugin.testing import MemoryFile, bind
 from secure_delivery_images.tasks import transformations
@@ -34,9 +34,7 @@ def run(sandbox: Sandbox, media: MemoryFile, *tasks: tuple[str, dict[str, Any]])
         outcome = sandbox.run(
             Chain(
                 tasks=[(name, dict(bind(TASKS[name], **options))) for name, options in tasks],
-                source=source.fileno(),
-                mimetype=media.mimetype,
-                filename=media.filename,
+                sources=[ChainSource(source.fileno(), media.mimetype, media.filename)],
                 output=output.fileno(),
             )
         )

@@ -117,6 +117,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
             cpu_seconds=settings.decode_cpu_seconds,
             memory=settings.decode_memory,
         ),
+        scratch=_private_folder(data / "work"),
         floor=frozenset(settings.sandbox_floor),
         queue=settings.decode_queue,
         wait=settings.decode_wait,

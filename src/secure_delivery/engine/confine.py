@@ -5,14 +5,18 @@ Must not know: plugins, jobs, pictures, how a worker is started or spoken to.
 
 The layers, each of which holds without the others:
 
+    namespaces    a network, a host name and message queues of its own, all empty, where the kernel lets
     rlimits       memory, CPU time, file size, open files, core files; processes too where nothing finer denies them
     no_new_privs  no set-uid program and no file capability can give rights back; the kernel wants it for the next two
     landlock      files are opened for reading only, and only beneath libraries and fonts; no TCP, no signal to others
     seccomp       an allow-list of system calls (security promise 46): what is not on it does not happen
 
 With any of them on Linux, the process also loses its capabilities, cannot be traced or dump core, and dies with its parent.
-Landlock does not hide whether a file exists or how large it is; its contents stay out of reach. User namespaces are not
-used: many distributions and containers forbid them, and nothing here may depend on them.
+Landlock does not hide whether a file exists or how large it is; its contents stay out of reach. Many distributions and
+containers forbid user namespaces: they are used where they are to be had, and nothing here depends on them.
+
+External programs get the same layers in another measure (`apply_program`): they may start processes, read what a system
+consists of, and write one folder.
 """
 
 from __future__ import annotations
@@ -35,16 +39,17 @@ from ..plugin.protocols import WorkLimits
 from . import seccomp
 
 #: In the order in which they are applied: seccomp comes last because it forbids the means of the others.
-LAYERS = ("rlimits", "no_new_privs", "landlock", "seccomp")
+LAYERS = ("namespaces", "rlimits", "no_new_privs", "landlock", "seccomp")
 LINUX = sys.platform.startswith("linux")
 
-_OPEN_FILES = 64  # a decoder needs its input, its output, and a few shared objects while they are being loaded
+_OPEN_FILES = 288  # the members of a list (two hundred at most), the output, shared objects while they are being loaded
 
 
 # ----------------------------------------------------------------------------------------------------------- the kernel
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
 _SECCOMP_MODE_FILTER = 2
+_NEW_USER, _NEW_NET, _NEW_IPC, _NEW_UTS = 0x10000000, 0x40000000, 0x08000000, 0x04000000
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446  # the same on every architecture
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -70,6 +75,10 @@ def _prctl(option: int, value: int, pointer: object = None) -> None:
 def _syscall(number: int, *arguments: object) -> int:
     whole = (ctypes.c_long(item) if isinstance(item, int) else item for item in arguments)
     return _checked(_libc().syscall(ctypes.c_long(number), *whole))
+
+
+def _unshare(flags: int) -> None:
+    _checked(_libc().unshare(ctypes.c_int(flags)))
 
 
 # -------------------------------------------------------------------------------------------------------------- rlimits
@@ -105,7 +114,8 @@ def _apply_rlimits(limits: WorkLimits, *, threads: bool) -> None:
 
 # ------------------------------------------------------------------------------------------------------------- landlock
 
-_READ_FILE, _READ_DIR = 1 << 2, 1 << 3
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
+_OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
 _TCP = 0b11  # bind, connect
 _SCOPES = 0b11  # abstract Unix sockets, signals
 
@@ -145,30 +155,42 @@ def _landlock_abi() -> int:
         return 0
 
 
-def ruleset(paths: Iterable[str]) -> int | None:
+def _all_rights(abi: int) -> int:
+    return (1 << {1: 13, 2: 14, 3: 15, 4: 15}.get(abi, 16)) - 1
+
+
+def ruleset(paths: Iterable[str], *, port: int | None = None) -> int | None:
     """A descriptor of Landlock rules: read beneath `paths`, nothing else anywhere. `None` where there is no Landlock.
 
-    Made once and entered by many processes. Paths that do not exist are left out.
+    Made once and entered by many processes. Paths that do not exist are left out. Connecting by TCP is possible to `port`
+    alone, or to none.
     """
     abi = _landlock_abi() if LINUX else 0
     if not abi:
         return None
-    rights = (1 << {1: 13, 2: 14, 3: 15, 4: 15}.get(abi, 16)) - 1
-    fields = [rights, *([_TCP] if abi >= 4 else []), *([_SCOPES] if abi >= 6 else [])]
+    fields = [_all_rights(abi), *([_TCP] if abi >= 4 else []), *([_SCOPES] if abi >= 6 else [])]
     attributes = struct.pack(f"={len(fields)}Q", *fields)
     rules = _syscall(_LANDLOCK_CREATE, ctypes.c_char_p(attributes), len(attributes), 0)
     fcntl.fcntl(rules, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     for path in paths:
-        try:
-            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            right = _READ_FILE | _READ_DIR if Path(path).is_dir() else _READ_FILE
-            _syscall(_LANDLOCK_ADD, rules, 1, ctypes.c_char_p(struct.pack("=Qi", right, place)), 0)
-        finally:
-            os.close(place)
+        _permit(rules, path, _READ_FILE | _READ_DIR)
+    if port is not None and abi >= 4:
+        _syscall(_LANDLOCK_ADD, rules, 2, ctypes.c_char_p(struct.pack("=QQ", _CONNECT_TCP, port)), 0)
     return rules
+
+
+def _permit(rules: int, path: str, rights: int) -> None:
+    """Add what may be done beneath a folder, or with a file. A path that does not exist is left out."""
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if not Path(path).is_dir():
+            rights &= _OF_FILES
+        _syscall(_LANDLOCK_ADD, rules, 1, ctypes.c_char_p(struct.pack("=Qi", rights, place)), 0)
+    finally:
+        os.close(place)
 
 
 # -------------------------------------------------------------------------------------------------------------- seccomp
@@ -178,11 +200,14 @@ class _Filter(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
 
 
-def _apply_seccomp() -> None:
+def _machine() -> seccomp.Machine:
     machine = seccomp.machine()
     if machine is None:
         raise OSError(errno.ENOSYS, "the filter is not written for this machine")
-    code = seccomp.program(os.getpid(), machine)
+    return machine
+
+
+def _apply_seccomp(code: bytes) -> None:
     _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(_Filter(len(code) // 8, code)))
 
 
@@ -207,14 +232,34 @@ def available() -> dict[str, bool | str]:
         "no_new_privs": LINUX,
         "landlock": f"ABI {abi}" if abi else False,
         "seccomp": machine.name if machine is not None and _seccomp_there() else False,
-        "user_namespaces": "not used",
+        "namespaces": _namespaces_there(),
     }
+
+
+def _namespaces_there() -> bool:
+    """Whether this process may make namespaces, tried in a process of its own."""
+    if not LINUX:
+        return False
+    child = os.fork()
+    if child == 0:
+        try:
+            _unshare(_NEW_USER | _NEW_NET | _NEW_IPC | _NEW_UTS)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def shield() -> None:
     """Keep other processes of the same user from reading this one's memory; what it forks inherits that."""
     if LINUX:
         _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what children leave behind, so that it can be found and ended (prctl(2), a subreaper)."""
+    if LINUX:
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def apply(layers: Collection[str], limits: WorkLimits, rules: int | None = None, *, parent: int | None = None) -> None:
@@ -224,9 +269,9 @@ def apply(layers: Collection[str], limits: WorkLimits, rules: int | None = None,
     one must not live on. Raises `ConfigurationError` naming the first layer that could not be had: the caller must then do
     no work.
     """
-    if LINUX:
-        _forsake(parent)
     for name in LAYERS:
+        if LINUX and name == "rlimits":  # a new namespace comes with capabilities in it, so they are given up afterwards
+            _forsake(parent)
         if name in layers:
             try:
                 _apply_one(name, limits, rules, threads="seccomp" in layers)
@@ -235,22 +280,21 @@ def apply(layers: Collection[str], limits: WorkLimits, rules: int | None = None,
 
 
 def _apply_one(name: str, limits: WorkLimits, rules: int | None, *, threads: bool) -> None:
-    if name == "rlimits":
+    if name == "namespaces":
+        _unshare(_NEW_USER | _NEW_NET | _NEW_IPC | _NEW_UTS)
+    elif name == "rlimits":
         _apply_rlimits(limits, threads=threads)
     elif name == "no_new_privs":
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     elif name == "landlock":
         _enter(rules)
     else:
-        _apply_seccomp()
+        _apply_seccomp(seccomp.program(os.getpid(), _machine()))
 
 
 def _forsake(parent: int | None) -> None:
     """Give up capabilities, tracing and dumping; with `parent`, die when it does."""
-    machine = seccomp.machine()
-    if machine is not None:
-        header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0))
-        _syscall(machine.capset, header, ctypes.c_char_p(bytes(24)))
+    _lose_capabilities()
     _prctl(_PR_SET_DUMPABLE, 0)
     if parent is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -258,11 +302,70 @@ def _forsake(parent: int | None) -> None:
             os._exit(1)
 
 
+def _lose_capabilities() -> None:
+    machine = seccomp.machine()
+    if machine is not None:
+        header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0))
+        _syscall(machine.capset, header, ctypes.c_char_p(bytes(24)))
+
+
 def _enter(rules: int | None) -> None:
     if rules is None:
         raise OSError(errno.ENOSYS, "the kernel has no Landlock")
     _syscall(_LANDLOCK_RESTRICT, rules, 0)
     os.close(rules)
+
+
+_PROGRAM_READS = (
+    "/bin", "/sbin", "/usr", "/lib", "/lib64", "/opt", "/proc", "/sys/devices/system/cpu", "/etc/alternatives", "/etc/chromium",
+    "/etc/fonts", "/etc/ld.so.cache", "/etc/libreoffice", "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd", "/etc/ssl",
+)  # fmt: skip
+_PROGRAM_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+_PROGRAM_FILES = 4096
+_CONNECT_TCP = 1 << 1
+
+
+def apply_program(folder: str, limits: WorkLimits, *, memory: int, port: int | None, layers: Collection[str]) -> None:
+    """Confine this process for an external program that it becomes, for good. It must have one thread.
+
+    The program may start processes, read what a system consists of, and write in `folder`. With `port` it may connect to
+    that TCP port and no other; without, it has no network at all. `memory` bounds its address space in bytes, 0 not at all.
+    Raises `ConfigurationError` for a layer among `layers` that cannot be had.
+    """
+    for name in LAYERS:
+        if name not in layers:
+            continue
+        try:
+            _apply_to_program(name, folder, limits, memory=memory, port=port)
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"confinement layer {name} could not be applied: {error}") from None
+
+
+def _apply_to_program(name: str, folder: str, limits: WorkLimits, *, memory: int, port: int | None) -> None:
+    if name == "namespaces":
+        _unshare(_NEW_IPC | _NEW_UTS | _NEW_USER | (_NEW_NET if port is None else 0))
+    elif name == "rlimits":
+        _limit(resource.RLIMIT_CORE, 0)
+        _limit(resource.RLIMIT_FSIZE, limits.bytes)
+        _limit(resource.RLIMIT_NOFILE, _PROGRAM_FILES)
+        _limit(resource.RLIMIT_CPU, int(limits.seconds) * 2)
+        if memory:
+            _limit(resource.RLIMIT_AS, memory)
+        if LINUX:
+            _lose_capabilities()
+    elif name == "no_new_privs":
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    elif name == "landlock":
+        rules = ruleset((), port=port)
+        if rules is not None:
+            for path in _PROGRAM_READS:
+                _permit(rules, path, _READ_FILE | _READ_DIR | _EXECUTE)
+            for path in _PROGRAM_DEVICES:
+                _permit(rules, path, _READ_FILE | _WRITE_FILE)
+            _permit(rules, folder, _all_rights(_landlock_abi()))
+        _enter(rules)
+    else:
+        _apply_seccomp(seccomp.for_program(_machine(), network=port is not None))
 
 
 def probe(limits: WorkLimits, rules: int | None) -> frozenset[str]:
@@ -286,9 +389,9 @@ def _try_all(outlet: int, limits: WorkLimits, rules: int | None) -> None:
     """Apply one layer after the other and write down each that holds. Ends the process."""
     try:
         offered = available()
-        if LINUX:
-            _forsake(None)
         for name in LAYERS:
+            if LINUX and name == "rlimits":
+                _forsake(None)
             try:
                 if offered[name]:
                     _apply_one(name, limits, rules, threads=True)

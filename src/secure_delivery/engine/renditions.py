@@ -1,9 +1,9 @@
 """Results of chains: found again, or made once and kept.
 
-Knows: records, storages, the sandbox. Must not know: HTTP, who may ask. The decision comes before: nothing is looked up here
-for a request that was not allowed (security promise 25, CVE-2025-57752).
+Knows: the kept results, the sandbox, which files are there. Must not know: HTTP, who may ask. The decision comes before:
+nothing is looked up here for a request that was not allowed (security promise 25, CVE-2025-57752).
 
-A result is named by the digest of the source's content, the canonical tasks and the version of the code, never by a policy:
+A result is named by the digests of the sources' content, the canonical tasks and the version of the code, never by a policy:
 two people with different signatures share it, an overwritten source never does.
 """
 
@@ -12,56 +12,67 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import json
 import logging
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from ..gate.errors import StorageFault, StorageFull, TooLarge
+from ..gate.errors import NotFound, SecureDeliveryError, StorageFault, StorageFull, TooLarge
 from ..gate.model import Application
 from .convert import Plan
-from .files import Files, new_key
-from .records import Blob, FileLink, Records, Rendition
-from .sandbox import Chain, Sandbox
+from .copies import Copies
+from .records import Records
+from .rendition_budget import Budget, Kept
+from .rendition_store import Rendition, RenditionStore, folder_of
+from .sandbox import Chain, ChainSource, Outcome, Sandbox
+from .sources import SourceFile
+
+__all__ = ["Rendition", "Renditions"]
 
 logger = logging.getLogger("secure_delivery.engine")
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_HOT = 4096  # renditions whose place is remembered
+_SIZES = 4096  # pictures whose size is remembered
+_SIZE_TEXT = 4096  # bytes of JSON that say a picture's size, at most
+
+Size = tuple[int, int]
 
 
 class Renditions:
     """The kept results of all applications. Thread-safe.
 
-    `folder` holds the files of work in progress and one lock file per result being made, so that several server processes
-    make it once as well.
+    `work` holds the files of work in progress and one lock file per result being made, so that several server processes
+    make it once as well. Without `copies` every chain starts from its source.
     """
 
     def __init__(
         self,
         records: Records,
-        files: Files,
+        store: RenditionStore,
+        budget: Budget,
         sandbox: Sandbox,
         *,
-        storage: str,
-        folder: Path,
+        work: Path,
         clock: Callable[[], float],
+        copies: Copies | None = None,
     ) -> None:
+        self.store = store
         self._records = records
-        self._files = files
+        self._budget = budget
         self._sandbox = sandbox
-        self._storage = storage
-        self._folder = folder
+        self._work = work
         self._clock = clock
-        self._running: dict[str, Future[Rendition]] = {}
+        self._copies = copies
+        self._running: dict[str, Future[Rendition | None]] = {}
         self._lock = threading.Lock()
         self._starting = threading.Lock()
-        self._known: dict[str, tuple[object, Rendition]] = {}
+        self._sizes: dict[str, Size | None] = {}
 
     def start_decoders(self) -> None:
         """Start the decoder processes if they do not run: at start-up, or with the first result of a mounted app.
@@ -72,36 +83,68 @@ class Renditions:
             if not self._sandbox.running:
                 self._sandbox.start()
 
+    def start(self) -> None:
+        """Sweep up what a crash left, and keep to the budget from here on."""
+        self.store.sweep()
+        self._budget.start()
+
+    def close(self) -> None:
+        """End what runs in the background."""
+        self._budget.stop()
+
+    # -- finding
+
     @staticmethod
-    def key(link: FileLink, plan: Plan) -> str:
-        """The name of a result: 64 hex digits over owner, file, content and canonical tasks, each framed by its length."""
+    def key(application: Application, sources: Sequence[SourceFile], plan: Plan) -> str:
+        """The name of a result: 64 hex digits over owner, sources, canonical tasks and metadata profile, each framed by its
+        length."""
+        parts = [application.api_key, _profile(application), plan.canonical]
+        for source in sources:
+            parts += [source.handle or "", source.digest, source.mimetype]
         digest = hashlib.sha256()
-        for part in (link.application, link.handle, link.sha256, link.mimetype, plan.canonical):
+        for part in parts:
             raw = part.encode()
             digest.update(len(raw).to_bytes(8, "big") + raw)
         return digest.hexdigest()
 
-    def find(self, link: FileLink, plan: Plan) -> Rendition | None:
-        """The kept result, if there is one."""
-        key = self.key(link, plan)
-        token = self._records.generation()
-        known = self._known.get(key)
-        if known is not None and known[0] == token:
-            return known[1]
-        rendition = self._records.rendition(key, application=link.application)
-        if rendition is not None:
-            if len(self._known) >= _HOT:
-                self._known.clear()
-            self._known[key] = (token, rendition)
-        return rendition
+    def find(self, application: Application, sources: Sequence[SourceFile], plan: Plan) -> Rendition | None:
+        """The kept result of a chain on its sources, the main one first, if there is one."""
+        return self.store.find(self.key(application, sources, plan), _folder(application, sources))
 
-    def get(self, application: Application, link: FileLink, plan: Plan) -> Rendition:
-        """The result of a chain on a file, made now when it is not kept yet.
+    def open(self, rendition: Rendition, *, start: int = 0, length: int | None = None) -> BinaryIO:
+        """The bytes of a result. Raises `NotFound`, `StorageFault`."""
+        return self.store.open(rendition, start=start, length=length)
 
-        However many ask at the same moment, in this process or others, it is computed once. Raises the faults of the
-        transformations, `Busy` when no decoder gets free in time, `TooLarge` for a source over the application's limit.
+    def read(self, rendition: Rendition) -> bytes:
+        """All bytes of a small result, from memory where they are. Raises `NotFound`, `StorageFault`."""
+        data = self.store.memory.get(rendition.key)
+        if data is None:
+            with self.store.open(rendition) as stream:
+                data = stream.read()
+            self.store.memory.put(rendition.key, data)
+        return data
+
+    # -- making
+
+    def get(self, application: Application, sources: Sequence[SourceFile], plan: Plan) -> Rendition:
+        """The result of a chain on its sources, made now when it is not kept yet.
+
+        However many ask at the same moment, in this process or others, it is computed once. `application` owns the main
+        source, which is the first. Raises the faults of the transformations, `Busy` when no decoder gets free in time,
+        `TooLarge` for a source over the application's limit, `NotFound` when a source was removed or overwritten meanwhile.
         """
-        key = self.key(link, plan)
+        while True:
+            made = self._shared(application, sources, plan, wait=True)
+            if made is not None:
+                return made
+
+    def attempt(self, application: Application, sources: Sequence[SourceFile], plan: Plan) -> Rendition | None:
+        """As `get`, but None at once while another process makes that result: for callers who can wait without a thread."""
+        return self._shared(application, sources, plan, wait=False)
+
+    def _shared(self, application: Application, sources: Sequence[SourceFile], plan: Plan, *, wait: bool) -> Rendition | None:
+        """One computation for all threads that ask at the same moment."""
+        key = self.key(application, sources, plan)
         with self._lock:
             running = self._running.get(key)
             mine = running is None
@@ -110,7 +153,7 @@ class Renditions:
         if not mine:
             return running.result()
         try:
-            rendition = self._made(key, application, link, plan)
+            rendition = self._made(key, application, sources, plan, wait=wait)
             running.set_result(rendition)
             return rendition
         except BaseException as fault:
@@ -120,65 +163,82 @@ class Renditions:
             with self._lock:
                 del self._running[key]
 
-    def _made(self, key: str, application: Application, link: FileLink, plan: Plan) -> Rendition:
+    def _made(
+        self, key: str, application: Application, sources: Sequence[SourceFile], plan: Plan, *, wait: bool
+    ) -> Rendition | None:
         """Find or make a result alone. A work folder that fails is the storage's fault, like any other disk."""
+        folder = _folder(application, sources)
         try:
-            with self._alone(key):
-                return self.find(link, plan) or self._make(key, application, link, plan)
+            with self._alone(key, wait=wait) as mine:
+                if not mine:
+                    return None
+                return self.store.find(key, folder) or self._make(key, application, sources, plan)
         except OSError as error:
-            detail = f"working in {self._folder}: {error.strerror}"
+            detail = f"working in {self._work}: {error.strerror}"
             raise (StorageFull if error.errno in _FULL else StorageFault)(detail) from error
 
-    def open(self, rendition: Rendition, *, start: int = 0, length: int | None = None) -> BinaryIO:
-        """The bytes of a result. Raises `NotFound`, `StorageFault`."""
-        return self._files.storage(rendition.storage).open(rendition.storage_key, start=start, length=length)
-
-    def forget(self, rendition: Rendition) -> None:
-        """Drop a result whose bytes turned out to be gone, so that it is made again."""
-        self._known.pop(rendition.key, None)
-        if rendition.handle is not None:
-            gone = self._records.remove_renditions(rendition.handle, application=rendition.application)
-            self._files.discard(each.blob for each in gone)
-
     @contextmanager
-    def _alone(self, key: str) -> Iterator[None]:
-        """Hold the lock file of one result. The lock goes with the process, so a crash leaves nobody waiting."""
-        path = self._folder / f"{key[:16]}.lock"
-        descriptor = _lock(path)
+    def _alone(self, key: str, *, wait: bool) -> Iterator[bool]:
+        """Hold the lock file of one result; false when another has it and `wait` is. The lock goes with the process, so a
+        crash leaves nobody waiting."""
+        path = self._work / f"{key[-16:]}.lock"
+        descriptor = _lock(path, wait=wait)
+        if descriptor is None:
+            yield False
+            return
         try:
-            yield
+            yield True
         finally:
             path.unlink(missing_ok=True)
             os.close(descriptor)
 
-    def _make(self, key: str, application: Application, link: FileLink, plan: Plan) -> Rendition:
-        limits = application.limits
-        if link.size > limits.max_bytes:
-            raise TooLarge(f"source of {link.size} bytes, limit {limits.max_bytes}")
+    def _make(self, key: str, application: Application, sources: Sequence[SourceFile], plan: Plan) -> Rendition:
+        limit = application.limits.max_bytes
+        for source in sources:
+            if source.size > limit:
+                raise TooLarge(f"source of {source.size} bytes, limit {limit}")
         self.start_decoders()
-        steps = tuple((step.name, dict(step.options)) for step in plan.steps)
-        with self._source(link) as source, tempfile.TemporaryFile(dir=self._folder) as output:
+        first, original = self._begin(application, sources, plan)
+        with self._ran(application, [first, *sources[1:]], plan, original=original) as (outcome, output):
+            return self._keep(key, application, sources, outcome, output, outcome.extra)
+
+    @contextmanager
+    def _ran(
+        self,
+        application: Application,
+        sources: Sequence[SourceFile],
+        plan: Plan,
+        *,
+        original: Size | None = None,
+        metadata: str | None = None,
+    ) -> Iterator[tuple[Outcome, BinaryIO]]:
+        """A chain that was run, and what it wrote, from its start."""
+        limits = application.limits
+        with ExitStack() as stack:
+            opened = [(stack.enter_context(self._descriptor(source)), source) for source in sources]
+            output = stack.enter_context(tempfile.TemporaryFile(dir=self._work))
             chain = Chain(
-                tasks=steps,
-                source=source.fileno(),
-                mimetype=link.mimetype,
-                filename=link.filename,
+                tasks=tuple((step.name, dict(step.options)) for step in plan.steps),
+                sources=[ChainSource(stream.fileno(), source.mimetype, source.filename) for stream, source in opened],
                 output=output.fileno(),
+                application=application.api_key,
                 max_pixels=limits.max_pixels,
                 max_bytes=limits.max_bytes,
+                metadata=metadata or _profile(application),
+                original=original,
             )
             outcome = self._sandbox.run(chain)
             output.seek(0)
-            return self._keep(key, link, outcome.mimetype, outcome.filename, output)
+            yield outcome, output
 
     @contextmanager
-    def _source(self, link: FileLink) -> Iterator[BinaryIO]:
-        """The source as a real file, whose descriptor is all that a decoder gets to see of it."""
-        with self._files.open(link) as stream:
+    def _descriptor(self, source: SourceFile) -> Iterator[BinaryIO]:
+        """A source as a real file, whose descriptor is all that a decoder gets to see of it."""
+        with source.open() as stream:
             try:
                 stream.fileno()
             except OSError:
-                with tempfile.TemporaryFile(dir=self._folder) as copy:
+                with tempfile.TemporaryFile(dir=self._work) as copy:
                     while piece := stream.read(1 << 20):
                         copy.write(piece)
                     copy.flush()
@@ -187,47 +247,170 @@ class Renditions:
                 return
             yield stream
 
-    def _keep(self, key: str, link: FileLink, mimetype: str, filename: str, output: BinaryIO) -> Rendition:
-        blob = Blob(self._storage, new_key())
-        draft = self._files.storage(self._storage).create(blob.key, mimetype=mimetype)
-        size = 0
+    def _keep(
+        self,
+        key: str,
+        application: Application,
+        sources: Sequence[SourceFile],
+        outcome: Outcome,
+        output: BinaryIO,
+        extra: Mapping[str, Any],
+    ) -> Rendition:
+        folder = _folder(application, sources)
+        rendition = Rendition(
+            key=key,
+            application=application.api_key,
+            handle=sources[0].handle,
+            folder=folder,
+            mimetype=outcome.mimetype,
+            filename=outcome.filename,
+            size=outcome.size,
+            created=int(self._clock() * 1000),
+            extra=extra,
+        )
+        kept = self.store.publish(rendition, output)
         try:
-            while piece := output.read(1 << 20):
-                size += len(piece)
-                draft.write(piece)
-            draft.publish()
-        except BaseException:
-            draft.discard()
+            self._check(kept, application, sources)
+        except BaseException:  # whoever removed a source may have looked before our result was there
+            self.store.remove(kept)
             raise
-        try:
-            rendition = Rendition(
-                key=key,
-                application=link.application,
-                handle=link.handle,
-                storage=blob.storage,
-                storage_key=blob.key,
-                mimetype=mimetype,
-                filename=filename,
-                size=size,
-                created=int(self._clock() * 1000),
-            )
-            kept = self._records.add_rendition(rendition)
-        except Exception:  # the file was removed while we worked, say, or the database is out of reach
-            self._files.discard([blob])
-            raise
-        if kept is not rendition:
-            self._files.discard([blob])
+        self._budget.added(kept.size)
         return kept
 
+    def _check(self, kept: Rendition, application: Application, sources: Sequence[SourceFile]) -> None:
+        """Raise `NotFound` when a source is gone or another by now; have the result go with each of them."""
+        if self._records.application(application.api_key) is None:
+            raise NotFound(f"the application {application.api_key} is gone")
+        for number, source in enumerate(sources):
+            if source.handle is None:
+                continue
+            folder = kept.folder
+            for final in (False, True):  # once more after the link is there: the file may have gone in between
+                link = self._records.file(source.handle)
+                if link is None or link.sha256 != source.digest or (number == 0 and link.application != kept.application):
+                    raise NotFound(f"{source.handle} is not what it was")
+                folder = folder_of(link.application, link.handle, link.sha256)
+                if final or folder == kept.folder:
+                    break
+                self.store.refer(kept, folder)
 
-def _lock(path: Path) -> int:
-    """The descriptor of a locked file that is still the one under its name: who held it before has unlinked it."""
+    # -- starting from a copy
+
+    def _begin(self, application: Application, sources: Sequence[SourceFile], plan: Plan) -> tuple[SourceFile, Size | None]:
+        """What a chain starts from: its source, or a smaller copy of it with the size of the picture that it stands for."""
+        source = sources[0]
+        making = None if self._copies is None else self._copies.plan(source, plan)
+        if self._copies is None or making is None:
+            return source, None
+        folder = _folder(application, sources)
+        key = f"copy-{self.key(application, [source], making)}"
+        kept = self.store.find(key, folder)
+        try:
+            if kept is None:
+                if not self.store.any(folder):
+                    return source, None  # the first result: perhaps the only one
+                size = self._size(key, application, source)
+                if size is None or not self._copies.serves(plan, source.mimetype, size):
+                    return source, None
+                kept = self._copied(key, application, source, making, size)
+        except SecureDeliveryError as fault:  # the chain itself will say what is wrong with the picture, if anything is
+            logger.info("no copy of %s: %s", source.handle, fault)
+            self._sizes[key] = None
+            return source, None
+        width, height = kept.extra["original"]
+        fits = width * height <= application.limits.max_pixels and self._copies.serves(plan, source.mimetype, (width, height))
+        if not fits:
+            return source, None
+        copy = SourceFile(
+            handle=None,
+            digest=kept.key,
+            mimetype=kept.mimetype,
+            filename=source.filename,
+            size=kept.size,
+            open=lambda: self.store.open(kept),
+        )
+        return copy, (width, height)
+
+    def _size(self, key: str, application: Application, source: SourceFile) -> Size | None:
+        """Width and height of a picture, upright; None when it has none."""
+        if key in self._sizes:
+            return self._sizes[key]
+        if self._copies is None or self._copies.sizing is None:
+            return None
+        with self._ran(application, [source], self._copies.sizing) as (_, output):
+            size = _read_size(output.read(_SIZE_TEXT))
+        if len(self._sizes) >= _SIZES:
+            self._sizes.clear()
+        self._sizes[key] = size
+        return size
+
+    def _copied(self, key: str, application: Application, source: SourceFile, making: Plan, size: Size) -> Rendition:
+        """The copy of a picture, made once however many results ask for it at the same moment."""
+        with self._alone(key, wait=True):
+            kept = self.store.find(key, _folder(application, [source]))
+            if kept is not None:
+                return kept
+            with self._ran(application, [source], making, metadata="all") as (outcome, output):
+                return self._keep(key, application, [source], outcome, output, {"original": size})
+
+    # -- taking away
+
+    def forget(self, rendition: Rendition) -> None:
+        """Drop a result whose bytes turned out to be gone, so that it is made again."""
+        self.store.remove(rendition)
+
+    def purge(self, application: str, handle: str) -> int:
+        """Drop everything that was made of a stored file, in every process at once; returns how many results."""
+        count = self.store.purge(folder_of(application, handle, ""))
+        self._records.touch_files()
+        return count
+
+    def purge_application(self, application: str) -> int:
+        """Drop every result of an application; returns how many."""
+        count = self.store.purge(application)
+        self._records.touch_files()
+        return count
+
+    def kept(self, application: str | None = None, *, step: Callable[[], None] = lambda: None) -> Kept:
+        """How much is kept, of one application or of all; `step` is called now and then while counting."""
+        return self._budget.kept(application, step=step)
+
+
+def _profile(application: Application) -> str:
+    """What of EXIF and XMP results of this application may carry."""
+    profile: str = getattr(application, "metadata_profile", "none")
+    return profile
+
+
+def _folder(application: Application, sources: Sequence[SourceFile]) -> str:
+    return folder_of(application.api_key, sources[0].handle, sources[0].digest)
+
+
+def _read_size(text: bytes) -> Size | None:
+    """The size that a decoder reported, as far as it can be believed."""
+    try:
+        said = json.loads(text)
+        width, height = said["width"], said["height"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    plain = type(width) is int and type(height) is int and 0 < width < 2**31 and 0 < height < 2**31
+    return (width, height) if plain else None
+
+
+def _lock(path: Path, *, wait: bool) -> int | None:
+    """The descriptor of a locked file that is still the one under its name: who held it before has unlinked it.
+
+    None when another has it and we do not want to wait.
+    """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.stat().st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
         except FileNotFoundError:
             pass
         os.close(descriptor)

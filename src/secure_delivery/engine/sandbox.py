@@ -2,7 +2,7 @@
 
 Knows: worker processes, their sockets, who waits for one. Must not know: HTTP, the database, what a transformation does.
 
-Each place in the pool is one long-lived worker (`sandbox_worker`) that forks a confined child per job. This side trusts
+Each place in the pool is one long-lived worker (`sandbox_worker`) whose confined child does the jobs. This side trusts
 nothing that comes back: sizes are measured, names and types are checked, and a worker that is late, silent or gone is ended
 and replaced by the next job that needs its place. A job ends within its wall time plus two seconds (security promise 48).
 """
@@ -15,12 +15,14 @@ import os
 import re
 import signal
 import stat
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any
@@ -30,6 +32,7 @@ from ..gate.errors import (
     Busy,
     ConfigurationError,
     Corrupt,
+    NotProvided,
     ProcessingLimit,
     SecureDeliveryError,
     StorageFault,
@@ -44,13 +47,24 @@ from .sandbox_place import STOP, Place
 
 logger = logging.getLogger("secure_delivery.engine")
 
+MAX_SOURCES = 200  # files of one job: two hundred descriptors fit into one message
 FLOOR = frozenset({"rlimits", "seccomp", "landlock"})  # security promise 47
 
 _GRACE = 0.75  # seconds beyond the wall limit after which a worker that did not end its child is ended itself
 
 _FAULTS: dict[str, type[SecureDeliveryError]] = {
     fault.code: fault
-    for fault in (BadRequest, Corrupt, ProcessingLimit, StorageFault, StorageFull, TaskURLError, TooLarge, Unsupported)
+    for fault in (
+        BadRequest,
+        Corrupt,
+        NotProvided,
+        ProcessingLimit,
+        StorageFault,
+        StorageFull,
+        TaskURLError,
+        TooLarge,
+        Unsupported,
+    )
 }
 _MIMETYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,62}/[a-z0-9][a-z0-9.+-]{0,126}")
 
@@ -74,22 +88,38 @@ class PluginChoice:
     path: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ChainSource:
+    """One file of a job: a descriptor of a regular file, which is read from its start and stays the caller's to close."""
+
+    descriptor: int
+    mimetype: str
+    filename: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """One job: tasks with bound options, applied in order to a source.
+    """One job: tasks with bound options, applied in order to the first of its sources.
 
-    `source` and `output` are descriptors of regular files, the source read from its start, the output empty; both stay
-    the caller's to close. Options are JSON values and tuples. `max_bytes` of the source and `max_pixels` lower the
-    sandbox's own limits, never raise them.
+    * `sources`: that file, then those that go with it (`Workshop.others`), at most `MAX_SOURCES`.
+    * `output`: a descriptor of an empty regular file, the caller's to close.
+    * `application`: whose work it is; one process may do several jobs of one application, and only of one. Empty: of none.
+    * `max_bytes` of any source, `max_pixels` and `max_animation_pixels` lower the sandbox's own limits, never raise them.
+    * `metadata`, `original`: as in `Workshop`. `proxy_port`: where the address guard for programs listens.
+
+    Options are JSON values and tuples.
     """
 
     tasks: Sequence[tuple[str, Mapping[str, Any]]]
-    source: int
-    mimetype: str
-    filename: str
+    sources: Sequence[ChainSource]
     output: int
+    application: str = ""
     max_bytes: int | None = None
     max_pixels: int | None = None
+    max_animation_pixels: int | None = None
+    metadata: str = "none"
+    original: tuple[int, int] | None = None
+    proxy_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +139,8 @@ class Sandbox:
     """Runs chains in confined processes, `size` at a time. Thread-safe; use it in the process that started it.
 
     `limits` hold for every job. `floor` names the layers of `confine.LAYERS` without which nothing is decoded (security
-    promise 47). At most `queue` jobs wait for a place, each for at most `wait` seconds (promise 91).
+    promise 47). `scratch` is the folder in which external programs get one for each run, by default the system's. At most
+    `queue` jobs wait for a place, each for at most `wait` seconds (promise 91).
     """
 
     def __init__(
@@ -118,6 +149,7 @@ class Sandbox:
         *,
         plugins: PluginChoice,
         limits: WorkLimits,
+        scratch: Path | None = None,
         floor: frozenset[str] = FLOOR,
         queue: int = 256,
         wait: float = 20.0,
@@ -132,7 +164,8 @@ class Sandbox:
         self._floor = floor
         self._queue = queue
         self._wait = wait
-        hello = sandbox_wire.encode(asdict(plugins) | {"limits": asdict(limits)})
+        place = str(scratch or tempfile.gettempdir())
+        hello = sandbox_wire.encode(asdict(plugins) | {"limits": asdict(limits), "scratch": place})
         self._places = [Place(hello) for _ in range(size)]
         self._free: list[Place] = []
         self._waiting: deque[SimpleQueue[Place | None]] = deque()
@@ -205,23 +238,35 @@ class Sandbox:
         raise. After a fault the output is good for nothing. Raises `TypeError` or `ValueError` for a chain that cannot be
         passed on: options that are not JSON, descriptors that are not regular files.
         """
-        size = _regular(chain.source, "source")
+        limits = self._lowered(chain)
         _regular(chain.output, "output")
-        most = min(self._limits.bytes, chain.max_bytes or self._limits.bytes)
-        if size > most:
-            raise TooLarge(f"source of {size} bytes, limit {most}")
+        if not 1 <= len(chain.sources) <= MAX_SOURCES:
+            raise ValueError(f"a chain has 1 to {MAX_SOURCES} sources")
+        for source in chain.sources:
+            size = _regular(source.descriptor, "source")
+            if size > limits["bytes"]:
+                raise TooLarge(f"source of {size} bytes, limit {limits['bytes']}")
         job = sandbox_wire.encode(
             {
                 "tasks": [[name, dict(options)] for name, options in chain.tasks],
-                "mimetype": chain.mimetype,
-                "filename": chain.filename,
-                "bytes": most,
-                "pixels": min(self._limits.pixels, chain.max_pixels or self._limits.pixels),
+                "sources": [[source.mimetype, source.filename] for source in chain.sources],
+                "application": chain.application,
+                "limits": limits,
+                "metadata": chain.metadata,
+                "original": chain.original,
+                "proxy_port": chain.proxy_port,
             }
         )
-        with _read_only(chain.source) as source:
-            answer = self._done(job, (source, chain.output))
+        with ExitStack() as stack:
+            files = [stack.enter_context(_read_only(source.descriptor)) for source in chain.sources]
+            answer = self._done(job, (*files, chain.output))
         return _outcome(answer, chain.output)
+
+    def _lowered(self, chain: Chain) -> dict[str, int]:
+        """The limits of one job: the lower of the sandbox's and the chain's."""
+        asked = {"bytes": chain.max_bytes, "pixels": chain.max_pixels, "animation_pixels": chain.max_animation_pixels}
+        own = {name: getattr(self._limits, name) for name in asked}
+        return {name: own[name] if value is None else min(own[name], value) for name, value in asked.items()}
 
     def _done(self, job: bytes, files: Sequence[int]) -> Mapping[str, Any]:
         place = self._take()

@@ -1,20 +1,20 @@
-"""A worker process: loads the transformations once, then forks a confined child for every job.
+"""A worker process: loads the transformations once, then has a confined child do the jobs.
 
-Knows: the registry of plugins, confinement, its one socket. Must not know: HTTP, the database, paths of files, secrets.
+Knows: the registry of plugins, confinement, its one socket. Must not know: HTTP, the database, secrets.
 
-The process itself decodes nothing; it stays small, with one thread, and only ever waits. A child gets its source and its
-output as descriptors, does one chain and ends, so nothing of one job is there in the next. Whatever a child does, its
-parent sees a pipe close or a deadline pass, ends the whole process group and reports how it ended (security promise 48).
+The process itself decodes nothing; it stays small, with one thread, and only ever waits. A child gets its sources and its
+output as descriptors. It does a few chains in a row when they are of the same application and nothing went wrong (security
+promise 45): confining a process anew for every thumbnail would cost as much as the thumbnail. Whatever a child does, its
+parent sees a socket close or a deadline pass, ends the whole process group and reports how it ended (promise 48).
 """
 
 from __future__ import annotations
 
-import errno
 import gc
 import importlib
-import io
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -22,29 +22,35 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from ..gate.errors import (
     BadRequest,
     Corrupt,
+    NotProvided,
     ProcessingLimit,
     SecureDeliveryError,
-    StorageFault,
-    StorageFull,
     TooLarge,
     Unsupported,
 )
 from ..plugin import manager
-from ..plugin.testing import SimpleWorkshop
-from ..plugin.protocols import Media, Transformation, Warm, WorkLimits
+from ..plugin.protocols import Detector, Media, Transformation, Warm, WorkLimits
+from ..plugin.selection import providers
 from . import confine, sandbox_wire
+from .programs import Programs, Request
+from .workshop import ChainWorkshop, FileOf, copy
 
-_CHUNK = 1024 * 1024  # bytes copied at once
 _REPORT = 256 * 1024  # bytes of a child's answer; more is no answer
 _DETAIL = 300  # characters of an error for the operator's log
 _NICENESS = 5  # answering requests goes before decoding
+_MOST_FILES = 250  # descriptors of one job: what one message carries (SCM_MAX_FD, unix(7))
+_MOST_LENT = 128  # files that a job may ask for, and that programs may leave for it
+_JOBS = 64  # a child does in a row
+_IDLE = 3.0  # seconds a child may wait for its next job; nothing of a job stays in memory for longer
+_WORN_CPU = 0.5  # seconds of CPU time after which a child is replaced: its limit counts all of its jobs
+_WORN_MEMORY = 400 * 1024  # KiB resident
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +58,23 @@ class _Shop:
     """What a worker has ready for its jobs."""
 
     transformations: Mapping[str, Transformation]
+    detectors: Mapping[str, Detector]
+    programs: Programs
     layers: tuple[str, ...]
     rules: int | None
     limits: WorkLimits
+
+
+@dataclass(slots=True, kw_only=True)
+class _Child:
+    """A confined child that does jobs for one application."""
+
+    process: int
+    channel: socket.socket
+    application: str
+    jobs: int = 0
+    worn: bool = False
+    ended: bool = False
 
 
 # ------------------------------------------------------------------------------------------------------------ the parent
@@ -95,24 +115,41 @@ def _prepare(hello: Mapping[str, Any]) -> tuple[_Shop, list[str]]:
     extra = {name: importlib.import_module(name) for name in hello["extra"]}
     registry = manager.load(settings=hello["settings"], blocked=hello["blocked"], rank=hello["rank"], extra=extra)
     problems += [f"{report.name}: {report.problem}" for report in registry.reports if report.problem and report.name in extra]
-    transformations = dict(registry.transformations)
-    for name, transformation in transformations.items():
-        if isinstance(transformation, Warm):
-            try:
-                transformation.warm()
-            except Exception as error:
-                problems.append(f"{name} could not be prepared: {type(error).__name__}: {error}")
+    problems += _warmed({**registry.transformations, **registry.detectors})
     if threading.active_count() > 1 or (confine.LINUX and len(list(Path("/proc/self/task").iterdir())) > 1):
         problems.append("a plugin started a thread while warming up; processes forked from it may hang")
     _offer_to_the_oom_killer()
     confine.shield()
+    confine.adopt_orphans()
     limits = WorkLimits(**hello["limits"])
     rules = confine.ruleset(confine.readable())
     layers = confine.probe(limits, rules)
     gc.collect()
     gc.freeze()  # so that a collection in a child does not copy pages it only looks at
     ordered = tuple(name for name in confine.LAYERS if name in layers)
-    return _Shop(transformations=transformations, layers=ordered, rules=rules, limits=limits), problems
+    programs = Programs(registry.programs, scratch=Path(hello["scratch"]), limits=limits, layers=ordered)
+    shop = _Shop(
+        transformations=registry.transformations,
+        detectors=registry.detectors,
+        programs=programs,
+        layers=ordered,
+        rules=rules,
+        limits=limits,
+    )
+    return shop, problems
+
+
+def _warmed(things: Mapping[str, object]) -> list[str]:
+    """Let everything import what it would import late; what went wrong."""
+    problems = []
+    for name, thing in things.items():
+        for one in providers(thing) if isinstance(thing, Transformation) else (thing,):
+            if isinstance(one, Warm):
+                try:
+                    one.warm()
+                except Exception as error:
+                    problems.append(f"{name} could not be prepared: {type(error).__name__}: {error}")
+    return problems
 
 
 def _offer_to_the_oom_killer() -> None:
@@ -124,81 +161,191 @@ def _offer_to_the_oom_killer() -> None:
 
 
 def _serve(connection: socket.socket, shop: _Shop) -> None:
-    while True:
-        job, descriptors = sandbox_wire.receive(connection, descriptors=2)
-        try:
-            if len(descriptors) != 2:
-                return
-            # Once this is sent, the job is not begun a second time, whatever becomes of this process.
-            _say(connection, {"taken": True})
-            answer = _attempt(connection, shop, job, descriptors)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-        _say(connection, answer)
-
-
-def _attempt(connection: socket.socket, shop: _Shop, job: Mapping[str, Any], files: Sequence[int]) -> dict[str, Any]:
-    """Run one job in a child; how it ended: its exit status, whether it ran out of time, what it wrote."""
-    deadline = time.monotonic() + shop.limits.seconds
-    parent = os.getpid()
-    inlet, outlet = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _be_the_child(shop, job, (files[0], files[1], outlet), parent)
-    os.close(outlet)
+    child: _Child | None = None
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
     try:
-        text, expired = _listen(inlet, connection, deadline)
-    finally:
-        os.close(inlet)
-        # Once the pipe is closed by its end, a process has its exit status already and this changes nothing.
-        for kill in (os.killpg, os.kill):
+        while True:
+            if child is not None and not poll.poll(_IDLE * 1000):
+                _retire(child)
+                child = None
+            job, descriptors = sandbox_wire.receive(connection, descriptors=_MOST_FILES)
             try:
-                kill(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it has no group of its own yet
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return {"status": status, "expired": expired, "text": text.decode("utf-8", "replace")}
+                if len(descriptors) != len(job["sources"]) + 1:
+                    return
+                # Once this is sent, the job is not begun a second time, whatever becomes of this process.
+                _say(connection, {"taken": True})
+                child = _fit(child, shop, job["application"])
+                answer = _attempt(connection, shop, child, job, descriptors)
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+            _say(connection, answer)
+            if child.worn:
+                _retire(child)
+                child = None
+    finally:
+        _retire(child)
 
 
-def _listen(inlet: int, connection: socket.socket, deadline: float) -> tuple[bytes, bool]:
-    """What the child writes until it ends, and whether the time was over first.
+def _fit(child: _Child | None, shop: _Shop, application: str) -> _Child:
+    """The child there is when it may do a job of this application, else a fresh one. No application: always a fresh one."""
+    if child is not None and application and child.application == application:
+        return child
+    _retire(child)
+    ours, theirs = socket.socketpair()
+    parent = os.getpid()
+    process = os.fork()
+    if process == 0:
+        _be_the_child(shop, theirs, parent)
+    theirs.close()
+    return _Child(process=process, channel=ours, application=application)
+
+
+def _retire(child: _Child | None) -> None:
+    """End a child, if there is one that has not ended yet."""
+    if child is not None and not child.ended:
+        _end(child)
+
+
+def _attempt(
+    connection: socket.socket, shop: _Shop, child: _Child, job: Mapping[str, Any], files: Sequence[int]
+) -> dict[str, Any]:
+    """Have a child do one job; how it ended: its exit status, whether it ran out of time, what it reported.
 
     Raises `EOFError` when the server is gone: nobody waits for this job any more.
     """
-    text = bytearray()
+    deadline = time.monotonic() + shop.limits.seconds
+    child.jobs += 1
+    child.worn = True  # until it has ended well
+    report, expired = None, False
+    try:
+        sandbox_wire.send(child.channel, sandbox_wire.encode(job), files, deadline=deadline)
+        report = _listen(connection, shop, child, _Job(files=list(files), port=job["proxy_port"], deadline=deadline))
+    except TimeoutError:
+        expired = True
+    except (OSError, ValueError, RecursionError):  # json.loads gives up on deep nesting with the last of these
+        pass  # it is gone, or says what nobody understands
+    if report is None:
+        return {"status": _end(child), "expired": expired, "text": ""}
+    good = "fault" not in report and report.pop("cpu", _WORN_CPU) < _WORN_CPU and report.pop("memory", 0) < _WORN_MEMORY
+    child.worn = not good or child.jobs >= _JOBS
+    return {"status": 0, "expired": False, "text": json.dumps(report)[:_REPORT]}
+
+
+def _end(child: _Child) -> int:
+    """The exit status of a child that is ended now, unless it has ended before."""
+    child.channel.close()
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(child.process, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it has no group of its own yet
+    child.ended = True
+    # One that has closed its end by ending has its status already, and the signal changes nothing.
+    return os.waitstatus_to_exitcode(os.waitpid(child.process, 0)[1])
+
+
+@dataclass(slots=True, kw_only=True)
+class _Job:
+    """A job at work. `files` are its descriptors in the order in which the child got them, which is how it names them."""
+
+    files: list[int]
+    port: int | None
+    deadline: float
+    lent: list[int] = field(default_factory=list)
+
+
+def _listen(connection: socket.socket, shop: _Shop, child: _Child, job: _Job) -> dict[str, Any] | None:
+    """The report of a child, None when it ended without one. What it asks for meanwhile is done.
+
+    Raises `TimeoutError` at the deadline, `EOFError` when the server is gone, `ValueError` for what is no message.
+    """
     poll = select.poll()
-    poll.register(inlet, select.POLLIN)
+    poll.register(child.channel, select.POLLIN)
     poll.register(connection, select.POLLIN)
-    while (left := deadline - time.monotonic()) > 0:
-        events = poll.poll(left * 1000)
-        if any(descriptor == connection.fileno() for descriptor, _ in events):
-            raise EOFError  # nothing is sent to a busy worker: this is the other side closing
-        if events:
-            piece = os.read(inlet, 65536)
-            text += piece
-            if not piece or len(text) > _REPORT:
-                return bytes(text), False
-    return bytes(text), True
+    try:
+        while (left := job.deadline - time.monotonic()) > 0:
+            events = poll.poll(left * 1000)
+            if any(descriptor == connection.fileno() for descriptor, _ in events):
+                raise EOFError  # nothing is sent to a busy worker: this is the other side closing
+            if not events:
+                continue
+            try:
+                message, _ = sandbox_wire.receive(child.channel, deadline=job.deadline)
+            except EOFError:
+                return None
+            if not isinstance(message, dict):
+                raise ValueError("no message")
+            if "report" in message:
+                report = message["report"]
+                return report if isinstance(report, dict) else None
+            _oblige(connection, shop, child, message, job)
+        raise TimeoutError
+    finally:
+        for descriptor in job.lent:
+            os.close(descriptor)
+
+
+def _oblige(connection: socket.socket, shop: _Shop, child: _Child, message: Mapping[str, Any], job: _Job) -> None:
+    """Do what a child asks for: an empty file, or a program run. It believes nothing that the child says about itself."""
+    names: list[str] = []
+    given: list[int] = []
+    answer: dict[str, Any] = {"files": names}
+    try:
+        if len(job.lent) >= _MOST_LENT:
+            raise ProcessingLimit("it asked for too many files")
+        if message.get("spare"):
+            given.append(shop.programs.spare())
+        else:
+            choices, numbers = message.get("choices"), message.get("given")
+            request = Request(
+                program=str(message.get("run")),
+                files=[job.files[int(number)] for number in numbers] if isinstance(numbers, list) else [],
+                choices=choices if isinstance(choices, dict) else {},
+                deadline=job.deadline,
+                port=job.port,
+                watched=connection.fileno(),
+                asker=child.process,
+            )
+            for name, descriptor in shop.programs.run(request):
+                names.append(name)
+                given.append(descriptor)
+    except SecureDeliveryError as error:
+        answer = {"fault": error.code, "detail": str(error)[:_DETAIL], "public": error.public}
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        answer = {"fault": Corrupt.code, "detail": f"the program could not be run: {type(error).__name__}", "public": ""}
+    job.files += given
+    job.lent += given
+    sandbox_wire.send(child.channel, sandbox_wire.encode(answer), given, deadline=job.deadline)
 
 
 # ------------------------------------------------------------------------------------------------------------- the child
 
 
-def _be_the_child(shop: _Shop, job: Mapping[str, Any], files: tuple[int, int, int], parent: int) -> NoReturn:
-    """Confine, work, report, end. Nothing leaves this function but the process."""
-    source, output, report = files
+def _be_the_child(shop: _Shop, channel: socket.socket, parent: int) -> NoReturn:
+    """Confine, work, report, and again. Nothing leaves this function but the process."""
     status = 1
     try:
         os.setsid()
-        _keep_only([*files, *([] if shop.rules is None else [shop.rules])])
+        _keep_only([channel.fileno(), *([] if shop.rules is None else [shop.rules])])
         os.environ.clear()
         os.nice(_NICENESS)
-        answer = _result(shop, job, source, output, parent)
-        _write(report, json.dumps(answer).encode())
-        status = 0
+        confined: SecureDeliveryError | None = None
+        try:
+            confine.apply(shop.layers, shop.limits, shop.rules, parent=parent)
+        except SecureDeliveryError as error:
+            confined = error
+        while True:
+            job, descriptors = sandbox_wire.receive(channel, descriptors=_MOST_FILES)
+            answer = _result(shop, job, descriptors, channel) if confined is None else _fault(confined)
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            report = {**answer, "cpu": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss}
+            sandbox_wire.write(channel, sandbox_wire.encode({"report": report}))
     except MemoryError:
         status = sandbox_wire.OUT_OF_MEMORY
+    except (EOFError, OSError):
+        status = 0  # no more jobs
     finally:
         os._exit(status)
 
@@ -212,90 +359,44 @@ def _keep_only(descriptors: Sequence[int]) -> None:
     os.closerange(start, max(start, os.sysconf("SC_OPEN_MAX")))
 
 
-def _result(shop: _Shop, job: Mapping[str, Any], source: int, output: int, parent: int) -> dict[str, Any]:
+def _result(shop: _Shop, job: Mapping[str, Any], descriptors: Sequence[int], channel: socket.socket) -> dict[str, Any]:
     """The outcome or the fault of a job, as plain data. Raises `MemoryError` only."""
+    opened = list(descriptors)
     try:
-        confine.apply(shop.layers, shop.limits, shop.rules, parent=parent)
-        limits = replace(shop.limits, bytes=job["bytes"], pixels=job["pixels"])
-        media: Media = _Source(source, job["mimetype"], job["filename"])
+        first, *others = [
+            FileOf(descriptor, mimetype, filename)
+            for descriptor, (mimetype, filename) in zip(descriptors[:-1], job["sources"], strict=True)
+        ]
+        workshop = ChainWorkshop(
+            limits=replace(shop.limits, **job["limits"]),
+            others=others,
+            metadata=job["metadata"],
+            original=sandbox_wire.tuples(job["original"]),
+            detectors=shop.detectors,
+            channel=channel,
+            opened=opened,
+        )
+        media: Media = first
         for name, options in job["tasks"]:
             if name not in shop.transformations:
                 raise Unsupported(f"no installed plugin provides the task {name[:60]!r}")
-            media = shop.transformations[name].apply(media, sandbox_wire.tuples(options), SimpleWorkshop(limits=limits))
-        size = _copy(media, output)
+            media = shop.transformations[name].apply(media, sandbox_wire.tuples(options), workshop)
+        with media.open() as stream:
+            size = copy(stream, descriptors[-1])
         extra = dict(getattr(media, "extra", {}))
         return {"mimetype": media.mimetype, "filename": media.filename, "size": size, "extra": extra}
     except MemoryError:
         raise
-    except (TooLarge, Unsupported, Corrupt, ProcessingLimit, BadRequest) as error:
-        return {"fault": error.code, "detail": str(error)[:_DETAIL], "public": error.public}
+    except (TooLarge, Unsupported, Corrupt, ProcessingLimit, BadRequest, NotProvided) as error:
+        return _fault(error) | {"public": error.public}
     except SecureDeliveryError as error:
-        return {"fault": error.code, "detail": str(error)[:_DETAIL]}
+        return _fault(error)
     except BaseException as error:  # what decoders raise is theirs to choose; its text may quote the file
         return {"fault": Corrupt.code, "detail": type(error).__name__[:_DETAIL]}
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
-def _copy(media: Media, output: int) -> int:
-    """Write the bytes of a result; how many. Raises `TooLarge` at the limit on file size, `StorageFull`, `StorageFault`."""
-    size = 0
-    with media.open() as stream:
-        while piece := stream.read(_CHUNK):
-            try:
-                _write(output, piece)
-            except OSError as error:
-                fault = {errno.EFBIG: TooLarge, errno.ENOSPC: StorageFull, errno.EDQUOT: StorageFull}
-                raise fault.get(error.errno or 0, StorageFault)(f"writing the result: {error.strerror}") from None
-            size += len(piece)
-    return size
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-class _Reader(io.RawIOBase):
-    """A stream over a descriptor with a position of its own, so that several can be open at once."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: os.fstat(self._descriptor).st_size}[whence]
-        if base + offset < 0:
-            raise ValueError("before the start of the stream")
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        data = os.pread(self._descriptor, len(buffer), self._position)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-
-class _Source:
-    """The file of a job as a `Media`."""
-
-    def __init__(self, descriptor: int, mimetype: str, filename: str) -> None:
-        self._descriptor = descriptor
-        self.mimetype = mimetype
-        self.filename = filename
-
-    @property
-    def size(self) -> int | None:
-        return os.fstat(self._descriptor).st_size
-
-    def open(self) -> BinaryIO:
-        return io.BufferedReader(_Reader(self._descriptor), 65536)
+def _fault(error: SecureDeliveryError) -> dict[str, Any]:
+    return {"fault": error.code, "detail": str(error)[:_DETAIL]}

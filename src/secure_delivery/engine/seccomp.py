@@ -4,7 +4,11 @@ Knows: names, numbers and arguments of system calls on the architectures it is w
 Must not know: how a filter is installed, what the process does.
 
 Security promise 46 asks for an allow-list: what is not named here is refused with EPERM. No call on it opens a socket,
-starts a program or a process, makes a file or changes one by name, looks into another process or signals one.
+starts a program or a process, makes a file or changes one by name, looks into another process or signals one. Descriptors
+are received over the one socket that the process was given, and none can be sent.
+
+External programs (an office, a browser) use far too many calls for such a list. For them there is a list of what is
+refused: `for_program`. They have no file and no network by other means as well (`confine`).
 """
 
 from __future__ import annotations
@@ -50,7 +54,7 @@ sched_getscheduler 145 120, sched_get_priority_max 146 125, sched_get_priority_m
 getpid 39 172, gettid 186 178, getppid 110 173, getuid 102 174, geteuid 107 175, getgid 104 176, getegid 108 177,
 uname 63 160, sysinfo 99 179, getcpu 309 168, getrandom 318 278, clock_gettime 228 113, clock_getres 229 114,
 clock_nanosleep 230 115, nanosleep 35 101, gettimeofday 96 169, time 201 -, times 100 153, getrusage 98 165,
-getrlimit 97 163, poll 7 -, ppoll 271 73, select 23 -, pselect6 270 72, epoll_create1 291 20, epoll_ctl 233 21,
+getrlimit 97 163, recvmsg 47 212, poll 7 -, ppoll 271 73, select 23 -, pselect6 270 72, epoll_create1 291 20, epoll_ctl 233 21,
 epoll_wait 232 -, epoll_pwait 281 22, eventfd2 290 19
 """
 
@@ -67,7 +71,7 @@ _PRCTLS = (15, 16, 0x53564D41)  # name of a thread, name of a mapping
 _CLONE_THREAD = 0x00010000
 _NAMESPACES = 0x7E020000  # mount, cgroup, uts, ipc, user, pid, network
 
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN, _AND = 0x20, 0x15, 0x35, 0x45, 0x06, 0x54
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _DENY = _ERRNO | errno.EPERM  # an error, not a kill: libraries try things they can do without
 _Instruction = tuple[int, int, int, int]
@@ -119,9 +123,8 @@ def _guarded(own: int) -> dict[str, list[_Instruction]]:
     }
 
 
-def program(own: int, machine: Machine) -> bytes:
-    """The filter as classic BPF: `struct seccomp_data` in, verdict out (Documentation/userspace-api/seccomp_filter.rst)."""
-    code: list[_Instruction] = [
+def _preamble(machine: Machine) -> list[_Instruction]:
+    return [
         (_LOAD, 0, 0, 4),
         (_EQUAL, 1, 0, machine.audit),
         (_RETURN, 0, 0, _KILL),  # numbers of another architecture mean other calls
@@ -129,11 +132,57 @@ def program(own: int, machine: Machine) -> bytes:
         (_AT_LEAST, 0, 1, 0x40000000),
         (_RETURN, 0, 0, _KILL),  # x32: the same calls under other numbers
     ]
+
+
+def _packed(code: Iterable[_Instruction]) -> bytes:
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+
+
+# What no external program needs: other processes' memory, mounts, namespaces, keys, modules, clocks, performance counters.
+_REFUSED = """
+ptrace 101 117, process_vm_readv 310 270, process_vm_writev 311 271, kcmp 312 272, pidfd_getfd 438 438,
+mount 165 40, umount2 166 39, pivot_root 155 41, chroot 161 51, move_mount 429 429, open_tree 428 428, fsopen 430 430,
+fsmount 432 432, fsconfig 431 431, fspick 433 433, mount_setattr 442 442, setns 308 268, unshare 272 97,
+bpf 321 280, io_uring_setup 425 425, io_uring_enter 426 426, io_uring_register 427 427, userfaultfd 323 282,
+keyctl 250 219, add_key 248 217, request_key 249 218, perf_event_open 298 241, init_module 175 105, finit_module 313 273,
+delete_module 176 106, kexec_load 246 104, kexec_file_load 320 294, reboot 169 142, swapon 167 224, swapoff 168 225,
+acct 163 89, quotactl 179 60, settimeofday 164 170, clock_settime 227 112, adjtimex 159 171, clock_adjtime 305 266,
+open_by_handle_at 304 265, name_to_handle_at 303 264, fanotify_init 300 262, lookup_dcookie 212 18, nfsservctl 180 42,
+syslog 103 116, vhangup 153 58, sethostname 170 161, setdomainname 171 162, iopl 172 -, ioperm 173 -
+"""
+_PROGRAM_GUARDED = "socket 41 198, clone 56 220"
+_UNIX, _INET, _INET6, _STREAM = 1, 2, 10, 1
+
+
+def for_program(machine: Machine, *, network: bool) -> bytes:
+    """The filter for an external program: what is named is refused, and sockets are local ones.
+
+    With `network` it may also make TCP sockets; where they lead is for Landlock to say.
+    """
+    allow, deny = (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _DENY)
+    local = [_argument(0), (_EQUAL, 0, 1, _UNIX), allow]
+    tcp = [(_EQUAL, 1, 0, _INET), (_EQUAL, 0, 4, _INET6), _argument(1), (_AND, 0, 0, 0xF), (_EQUAL, 0, 1, _STREAM), allow]
+    blocks = {
+        "socket": [*local, *(tcp if network else ()), deny],
+        "clone": _none_of_bits(0, _NAMESPACES),
+    }
+    code = _preamble(machine)
+    rows = _calls(_REFUSED) | _calls(_PROGRAM_GUARDED) | _calls(_ABSENT)
+    for name, row in rows.items():
+        if row[machine.column] != "-":
+            absent = (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)
+            block = blocks.get(name, [absent if name in _calls(_ABSENT) else deny])
+            code += [(_EQUAL, 0, len(block), int(row[machine.column])), *block]
+    return _packed([*code, allow])
+
+
+def program(own: int, machine: Machine) -> bytes:
+    """The filter as classic BPF: `struct seccomp_data` in, verdict out (Documentation/userspace-api/seccomp_filter.rst)."""
+    code = _preamble(machine)
     blocks = {name: [(_RETURN, 0, 0, _ALLOW)] for name in _calls(_ALLOWED)}
     blocks |= {name: [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)] for name in _calls(_ABSENT)}
     blocks |= _guarded(own)
     for name, row in (_calls(_ALLOWED) | _calls(_GUARDED) | _calls(_ABSENT)).items():
         if row[machine.column] != "-":
             code += [(_EQUAL, 0, len(blocks[name]), int(row[machine.column])), *blocks[name]]
-    code.append((_RETURN, 0, 0, _DENY))
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+    return _packed([*code, (_RETURN, 0, 0, _DENY)])
