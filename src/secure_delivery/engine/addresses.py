@@ -76,7 +76,7 @@ def literal(host: str) -> Address | None:
     or `0` as loopback and the next as a name (promise 34).
     """
     if host.startswith("["):
-        return read_address(host[1:-1])
+        return read_address(host[1:-1] if host.endswith("]") else host)
     if _NUMBER.fullmatch(host.rpartition(".")[2]):
         return IPv4Address(host)
     return None
@@ -104,7 +104,7 @@ def meanings(address: Address) -> tuple[Address, ...]:
     last = IPv4Address(value & _LOW)
     if address in _MAPPED or address in _NAT64:
         return (last,)
-    if any(address in network for network in _IN_LAST_BITS):
+    if value > 1 and any(address in network for network in _IN_LAST_BITS):  # unspecified and loopback carry nothing
         return (address, last)
     if address in _6TO4:
         return (address, IPv4Address(value >> 80 & _LOW))
@@ -151,8 +151,10 @@ class Entry:
             name, port = found[1], int(found[2])
             if not 0 < port < 65536:
                 raise ValueError("a port is a number from 1 to 65535")
-        if name.startswith("["):
-            name = name.replace("[", "", 1).replace("]", "", 1)
+        if bracketed := re.fullmatch(r"\[([^\[\]/]*)\](/[0-9]+)?|\[([^\[\]]*)\]", name):
+            name = bracketed[3] or bracketed[1] + (bracketed[2] or "")
+        if "[" in name or "]" in name:
+            raise ValueError("brackets go around an IPv6 address")
         if ":" in name or "/" in name or _NUMBER.fullmatch(name.rpartition(".")[2]):
             if "%" in name:
                 raise ValueError("a zone names an interface, not a network")
