@@ -1,0 +1,55 @@
+"""Tasks around the web for secure-delivery: `urlscreenshot`, `minify_css`, `minify_js`, `qr`, `zip`.
+
+Knows: the hooks. Must not know: the libraries behind the tasks, which only worker processes load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+from secure_delivery.plugin import ConfigurationError, Program, Settings, Transformation, hookimpl
+
+from .archive import Zip
+from .codes import Qr
+from .minify import MinifyCss, MinifyJs
+from .screenshot import PROGRAMS, UrlScreenshot
+
+_NEEDED = {
+    "lightningcss": "lightningcss",
+    "minify": "tdewolff-minify",
+    "segno": "segno",
+    "zxingcpp": "zxing-cpp",
+    "secure_delivery_images": "secure-delivery-images",
+}
+
+
+@hookimpl
+def self_test(settings: Settings) -> None:
+    """Say why these tasks cannot work here: a library is missing. Nothing is imported."""
+    for module, name in _NEEDED.items():
+        if find_spec(module) is None:
+            raise ConfigurationError(f"{name} is not installed")
+
+
+@hookimpl
+def register_transformations(settings: Settings) -> Mapping[str, Transformation]:
+    """All tasks; there are no settings."""
+    return transformations()
+
+
+@hookimpl
+def register_programs(settings: Settings) -> Mapping[str, Program]:
+    """The browser behind `urlscreenshot`."""
+    return PROGRAMS
+
+
+def transformations() -> dict[str, Transformation]:
+    """Every task by its name in URLs."""
+    return {
+        "urlscreenshot": UrlScreenshot(),
+        "minify_css": MinifyCss(),
+        "minify_js": MinifyJs(),
+        "qr": Qr(),
+        "zip": Zip(),
+    }
