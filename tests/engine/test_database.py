@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -234,6 +236,26 @@ def test_migrating_from_empty_makes_exactly_the_declared_tables(database: Databa
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []
+
+
+def test_bytes_of_results_that_an_older_release_kept_in_a_storage_are_noted_to_be_deleted(database_url: str) -> None:
+    database = Database(database_url)
+    config = Config()
+    config.set_main_option("script_location", "secure_delivery:engine/migrations")
+    config.set_main_option("path_separator", "os")
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        insert(connection, "Aone")
+        for number in range(3):
+            values = f"'Aone', 'key{number}', NULL, 'local', 'blob{number}', 'image/png', 'a.png', 1, 1"
+            connection.execute(sa.text(f"INSERT INTO rendition VALUES ({values})"))
+    database.migrate()
+    with database.read() as connection:
+        noted = connection.execute(sa.select(tables.blob_to_delete).order_by("key")).all()
+    assert noted == [("local", "blob0"), ("local", "blob1"), ("local", "blob2")]
+    assert "rendition" not in sa.inspect(database.engine).get_table_names()
+    database.close()
 
 
 def test_every_column_in_the_database_states_why_it_exists(database: Database) -> None:

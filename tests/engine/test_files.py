@@ -6,6 +6,7 @@ import hashlib
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,6 +40,7 @@ class Place:
             self.engine.records,
             {"local": storage},
             default="local",
+            renditions=self.engine.renditions.store,
             notify=notify or self.events.append,
             clock=lambda: 1_700_000_000.5,
         )
@@ -273,6 +275,25 @@ def test_bytes_that_cannot_be_deleted_now_do_not_keep_the_file_alive(place: Plac
     files.remove(link)
     with pytest.raises(NotFound):
         place.files.find(link.handle)
+    assert (len(place.blobs()), files.sweep(), len(place.blobs())) == (1, 0, 1)
+    assert (place.files.sweep(), place.blobs()) == (1, []), "the next start finds what was left"
+    assert place.engine.records.blobs_to_delete() == []
+
+
+def test_what_a_crash_left_between_forgetting_and_deleting_is_deleted_at_the_next_start(place: Place) -> None:
+    kept, removed, overwritten = place.put(b"kept"), place.put(b"removed"), place.put(b"old")
+    place.engine.records.remove_file(removed.handle, application=removed.application)
+    with place.files.begin(place.application, Target()) as upload:
+        upload.write(b"new")
+        upload.publish()
+    fresh = replace(overwritten, key=upload.blob.key, version=2)
+    place.engine.records.replace_file(overwritten.handle, fresh)
+    assert len(place.blobs()) == 4
+    assert place.files.sweep() == 2
+    for link, content in ((kept, b"kept"), (fresh, b"new")):
+        with place.files.open(link) as stream:
+            assert stream.read() == content
+    assert len(place.blobs()) == 2
 
 
 def test_another_process_is_believed_at_once_about_overwritten_and_removed_files(place: Place) -> None:

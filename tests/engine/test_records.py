@@ -1,4 +1,4 @@
-"""Records: secrets sealed at rest, rotations effective at once, files and renditions reached through their owner only."""
+"""Records: secrets sealed at rest, rotations effective at once, files reached through their owner only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from secure_delivery.engine import tables
 from secure_delivery.engine.database import Database
-from secure_delivery.engine.records import Blob, FileLink, Records, Rendition, new_api_key, new_handle
+from secure_delivery.engine.records import Blob, FileLink, Records, new_api_key, new_handle
 from secure_delivery.engine.vault import Vault
 from secure_delivery.gate.errors import BadRequest, Busy, ConfigurationError, NotFound, StorageFault, VaultError
 from secure_delivery.gate.model import Application, Limits, SecretState
@@ -100,21 +100,6 @@ def link(application: str = "Aowner", **changes: Any) -> FileLink:
         "uploaded": 1_800_000_000_123,
     }
     return FileLink(**values | changes)
-
-
-def rendition(of: FileLink, key: str = "r1", **changes: Any) -> Rendition:
-    values: dict[str, Any] = {
-        "key": key,
-        "application": of.application,
-        "handle": of.handle,
-        "storage": "local",
-        "storage_key": f"renditions/{key}",
-        "mimetype": "image/webp",
-        "filename": "small.webp",
-        "size": 5,
-        "created": 7,
-    }
-    return Rendition(**values | changes)
 
 
 def values_of(application: Application | None) -> list[bytes]:
@@ -487,19 +472,14 @@ def test_threads_and_processes_overwriting_at_once_lose_no_overwrite(records: Re
     assert records.file(first.handle) == replace(first, size=50, version=51)
 
 
-def test_removing_forgets_the_file_with_its_renditions_and_names_all_their_bytes(records: Records) -> None:
+def test_removing_forgets_the_file_and_nothing_else(records: Records) -> None:
     owner(records)
     gone, kept = link(), link()
     for each in (gone, kept):
         records.add_file(each)
-        records.add_rendition(rendition(each, key=f"of {each.handle}"))
-    removed = records.remove_file(gone.handle, application="Aowner")
-    assert removed.link == gone
-    assert removed.blobs == [Blob("local", gone.key), Blob("local", f"renditions/of {gone.handle}")]
+    assert records.remove_file(gone.handle, application="Aowner") == gone
     assert records.file(gone.handle) is None
-    assert records.rendition(f"of {gone.handle}", application="Aowner") is None
     assert records.file(kept.handle) == kept
-    assert len(records.renditions_of(kept.handle, application="Aowner")) == 1
     with pytest.raises(NotFound):
         records.remove_file(gone.handle, application="Aowner")
 
@@ -521,87 +501,65 @@ def test_the_pages_of_a_list_are_newest_first_and_hold_every_file_once(records: 
     assert len(records.files("Aowner", limit=-5)) == 1
 
 
-# --- renditions ------------------------------------------------------------------------------------------------------
+# --- bytes to be deleted ---------------------------------------------------------------------------------------------
 
 
-def test_a_rendition_is_read_back_exactly(records: Records) -> None:
+def test_bytes_whose_row_goes_are_listed_until_they_are_deleted(records: Records) -> None:
     owner(records)
-    source = link()
-    records.add_file(source)
-    made = rendition(source)
-    assert records.add_rendition(made) == made
-    assert records.rendition("r1", application="Aowner") == made
-    assert records.rendition("r2", application="Aowner") is None
+    owner(records, "Agone")
+    removed, overwritten, kept = link(key="a"), link(key="b"), link(key="c")
+    for each in (removed, overwritten, kept, link("Agone", key="d")):
+        records.add_file(each)
+    assert records.blobs_to_delete() == []
+    records.remove_file(removed.handle, application="Aowner")
+    records.replace_file(overwritten.handle, replace(overwritten, key="e", version=2))
+    records.delete_application("Agone")
+    listed = [Blob("local", key) for key in ("a", "b", "d")]
+    assert records.blobs_to_delete() == listed
+    assert records.blobs_to_delete(after=listed[0], limit=1) == [listed[1]]
+    records.blobs_deleted([listed[0], listed[2], Blob("other", "b")])
+    assert records.blobs_to_delete() == [listed[1]]
+    records.blobs_deleted([])
 
 
-def test_a_rendition_of_an_external_source_needs_no_file(records: Records) -> None:
+def test_a_change_that_fails_lists_no_bytes(records: Records) -> None:
     owner(records)
-    made = rendition(link(), handle=None)
-    records.add_rendition(made)
-    assert records.rendition("r1", application="Aowner") == made
-
-
-def test_of_two_equal_renditions_the_first_one_counts_for_both(records: Records) -> None:
-    owner(records)
-    source = link()
-    records.add_file(source)
-    first = records.add_rendition(rendition(source))
-    assert records.add_rendition(rendition(source, storage_key="another")) == first
-
-
-def test_two_applications_with_the_same_content_have_a_rendition_each(records: Records) -> None:
-    for api_key in ("Aone", "Atwo"):
-        source = link(owner(records, api_key))
-        records.add_file(source)
-        records.add_rendition(rendition(source, storage_key=api_key))
-    found = [records.rendition("r1", application=api_key) for api_key in ("Aone", "Atwo")]
-    assert [each and each.storage_key for each in found] == ["Aone", "Atwo"]
-
-
-def test_a_rendition_of_a_file_that_is_gone_or_foreign_is_refused(records: Records) -> None:
-    owner(records)
-    owner(records, "Aother")
-    source = link()
+    stored = link()
+    records.add_file(stored)
+    with pytest.raises(Busy):
+        records.replace_file(stored.handle, replace(stored, key="new", version=5))
     with pytest.raises(NotFound):
-        records.add_rendition(rendition(source))
-    records.add_file(source)
-    with pytest.raises(NotFound):
-        records.add_rendition(rendition(source, application="Aother"))
-    with pytest.raises(NotFound):
-        records.add_rendition(rendition(source, application="Anobody", handle=None))
+        records.remove_file(stored.handle, application="Aother")
+    records.remove_file(stored.handle, application="Aowner", keep_blob=True)
+    assert records.blobs_to_delete() == []
 
 
-def test_removed_renditions_are_named_once_and_the_file_stays(records: Records) -> None:
-    owner(records)
-    source = link()
-    records.add_file(source)
-    made = [records.add_rendition(rendition(source, key=f"r{number}", created=number)) for number in range(3)]
-    assert records.renditions_of(source.handle, application="Aowner") == made
-    assert records.remove_renditions(source.handle, application="Aowner") == made
-    assert records.remove_renditions(source.handle, application="Aowner") == []
-    assert records.file(source.handle) == source
+# --- what is remembered ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", ["overwrite", "remove", "remove renditions", "delete the application"])
+@pytest.mark.parametrize("change", ["overwrite", "remove", "drop results", "delete the application"])
 def test_what_is_remembered_of_files_is_out_of_date_after_a_change(records: Records, database_url: str, change: str) -> None:
     owner(records)
     stored = link()
     records.add_file(stored)
-    records.add_rendition(rendition(stored))
     other_database = Database(database_url)
     other = Records(other_database, vault("old"), Clock())
-    before = other.generation()
+    before, of_all = other.generation(), other.generations()
     records.add_file(link())
+    assert other.generations() == of_all
     records.update_application("Aowner", name="Renamed")
     assert other.generation() == before
+    assert other.generations() != of_all
+    of_all = other.generations()
     changes: dict[str, Callable[[], object]] = {
         "overwrite": lambda: records.replace_file(stored.handle, replace(stored, version=2)),
         "remove": lambda: records.remove_file(stored.handle, application="Aowner"),
-        "remove renditions": lambda: records.remove_renditions(stored.handle, application="Aowner"),
+        "drop results": records.touch_files,
         "delete the application": lambda: records.delete_application("Aowner"),
     }
     changes[change]()
     assert other.generation() != before
+    assert other.generations() != of_all
     other_database.close()
 
 
@@ -613,12 +571,8 @@ def test_no_operation_reaches_a_file_through_another_application(records: Record
     owner(records, "Aother")
     victim = link()
     records.add_file(victim)
-    records.add_rendition(rendition(victim))
     before = everything(database)
     assert records.file(victim.handle, application="Aother") is None
-    assert records.rendition("r1", application="Aother") is None
-    assert records.renditions_of(victim.handle, application="Aother") == []
-    assert records.remove_renditions(victim.handle, application="Aother") == []
     assert records.files("Aother") == []
     assert records.files("Aother", after=replace(victim, uploaded=2**60)) == []
     assert records.count_files("Aother") == 0
@@ -634,19 +588,15 @@ def test_deleting_an_application_takes_all_that_is_its_own_and_nothing_else(reco
         owner(records, api_key)
         source = link(api_key, handle=f"h{api_key}", key=f"blobs/{api_key}")
         records.add_file(source)
-        records.add_rendition(rendition(source, storage_key=f"r/{api_key}"))
-        records.add_rendition(rendition(source, key="x", handle=None, storage_key=f"x/{api_key}"))
     kept = records.application("Akept")
     assert records.application("Agone") is not None
     blobs = records.delete_application("Agone")
-    assert sorted(blobs) == [("local", "blobs/Agone"), ("local", "r/Agone"), ("local", "x/Agone")]
+    assert blobs == [("local", "blobs/Agone")]
     assert records.application("Agone") is None
     assert records.file("hAgone") is None
     assert records.files("Agone") == []
-    assert records.rendition("x", application="Agone") is None
     assert records.application("Akept") == kept
     assert records.file("hAkept") is not None
-    assert records.rendition("x", application="Akept") is not None
 
 
 def test_an_application_made_again_under_the_same_key_starts_empty(records: Records) -> None:

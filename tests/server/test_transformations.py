@@ -85,7 +85,7 @@ def test_every_spelling_of_a_chain_gives_the_same_kept_result(every_server: Serv
         assert reply.headers["content-type"] == "image/jpeg"
         assert reply.headers["content-disposition"] == 'inline; filename="holiday.jpg"'
         bodies.add(reply.body)
-        kept = every_server.engine.records.renditions_of(link.handle, application=application.api_key)
+        kept = every_server.engine.renditions.of(application.api_key, link.handle)
         assert len(kept) == 1, (number, target)
     assert len(bodies) == 1
 
@@ -169,7 +169,7 @@ def test_a_chain_that_cannot_run_says_why_before_anything_runs(
     link = every_server.put(application, picture(20, 10), "a.jpg")
     reply = every_server.get(target.format(handle=link.handle, key=application.api_key))
     assert (reply.status, reply.code) == (status, code), reply.body
-    assert every_server.engine.records.renditions_of(link.handle, application=application.api_key) == []
+    assert every_server.engine.renditions.of(application.api_key, link.handle) == []
 
 
 def test_a_refusal_of_a_task_helps_and_tells_a_near_name(server: Server) -> None:
@@ -258,7 +258,7 @@ def test_a_kept_result_is_denied_by_every_process_once_policy_or_secret_are_out_
     target = f"/resize=width:10/{link.handle}"
     bodies = {server.get(f"{target}?{signed}").body for server in two_servers}
     assert len(bodies) == 1
-    assert len(first.engine.records.renditions_of(link.handle, application=application.api_key)) == 1
+    assert len(first.engine.renditions.of(application.api_key, link.handle)) == 1
     for server in two_servers:
         expired = application.sign(expires_in=60, now=time.time() - 100).as_query()
         assert server.get(f"{target}?{expired}").code == "policy_expired"
@@ -295,13 +295,11 @@ def test_both_processes_drop_results_with_their_file(two_servers: tuple[Server, 
 def test_however_many_ask_two_processes_for_a_new_picture_it_is_made_once(two_servers: tuple[Server, Server]) -> None:
     application = two_servers[0].application()
     link = two_servers[0].put(application, picture(2000, 1500), "a.jpg")
-    before = len(two_servers[0].blobs())
     with ThreadPoolExecutor(32) as pool:
         replies = list(pool.map(lambda n: two_servers[n % 2].get(f"/resize=width:1000/{link.handle}"), range(32)))
     assert {reply.status for reply in replies} == {200}
     assert len({reply.body for reply in replies}) == 1
-    assert len(two_servers[0].engine.records.renditions_of(link.handle, application=application.api_key)) == 1
-    assert len(two_servers[0].blobs()) == before + 1
+    assert len(two_servers[0].engine.renditions.of(application.api_key, link.handle)) == 1
 
 
 # ---------------------------------------------------------------------------- chains that take long, counted where they run
@@ -330,7 +328,7 @@ def test_equal_requests_at_the_same_moment_run_one_chain(counted: Server) -> Non
         replies = list(pool.map(lambda _: counted.get(f"/nap=number:500/shout/{link.handle}"), range(32)))
     assert {(reply.status, reply.body) for reply in replies} == {(200, b"WORDS")}
     assert runs(counted) == before + 1
-    kept = counted.engine.records.renditions_of(link.handle, application=link.application)
+    kept = counted.engine.renditions.of(link.application, link.handle)
     assert len(kept) == 1
 
 
@@ -415,8 +413,8 @@ def test_a_file_that_is_overwritten_while_it_is_transformed_never_answers_with_a
 def test_a_result_whose_bytes_are_lost_is_made_again(counted: Server) -> None:
     link = counted.put(counted.application(), b"words")
     assert counted.get(f"/shout/{link.handle}").body == b"WORDS"
-    (kept,) = counted.engine.records.renditions_of(link.handle, application=link.application)
-    counted.engine.files.discard([kept.blob])
+    (kept,) = counted.engine.renditions.of(link.application, link.handle)
+    counted.engine.renditions.forget(kept)
     assert counted.get(f"/shout/{link.handle}").body == b"WORDS"
 
 

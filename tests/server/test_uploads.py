@@ -42,7 +42,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def unrecorded(server: Server) -> set[str]:
     """What lies in the storage and is named by no record."""
-    named = sa.union(sa.select(tables.file.c.key), sa.select(tables.rendition.c.storage_key))
+    named = sa.select(tables.file.c.key)
     with server.engine.database.read() as connection:
         return {path.name for path in server.blobs()} - set(connection.execute(named).scalars())
 

@@ -194,7 +194,7 @@ def delete(
         files = engine.records.count_files(api_key)
         if not yes:
             typer.confirm(f"Delete {application.name or api_key} and its {files} files?", abort=True, err=True)
-        engine.files.discard(engine.records.delete_application(api_key))
+        engine.files.remove_application(api_key)
     if as_json:
         say_json({"deleted": api_key, "files": files})
     else:

@@ -15,9 +15,13 @@ from pathlib import Path
 from ..gate.errors import ConfigurationError
 from ..plugin.manager import Registry, load
 from ..plugin.protocols import Swept, WorkLimits
+from .copies import Copies
 from .database import Database
 from .files import Files
+from .memory import Memory
 from .records import Records
+from .rendition_budget import Budget
+from .rendition_store import RenditionStore
 from .renditions import Renditions
 from .sandbox import PluginChoice, Sandbox
 from .settings import Settings
@@ -52,10 +56,14 @@ class Engine:
         for name, storage in self.registry.storages.items():
             if isinstance(storage, Swept) and (swept := storage.sweep(_ABANDONED)):
                 logger.warning("storage %s: removed %d drafts that a crash left behind", name, swept)
+        if deleted := self.files.sweep():
+            logger.warning("deleted %d blobs that were left when they should have gone", deleted)
+        self.renditions.start()
         self.renditions.start_decoders()
 
     def close(self) -> None:
         """Stop the decoders and close the database."""
+        self.renditions.close()
         self.sandbox.close()
         self.database.close()
 
@@ -106,7 +114,13 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         known = ", ".join(sorted(registry.storages)) or "none"
         raise ConfigurationError(f"storage: no installed plugin provides {settings.storage!r}; there is: {known}")
     records = Records(database, vault, clock)
-    files = Files(records, registry.storages, default=settings.storage, notify=registry.emit, clock=clock)
+    store = RenditionStore(
+        _private_folder(data / "renditions"),
+        days=settings.rendition_days,
+        memory=Memory(settings.rendition_memory),
+        clock=clock,
+    )
+    files = Files(records, registry.storages, default=settings.storage, renditions=store, notify=registry.emit, clock=clock)
     sandbox = Sandbox(
         settings.decoders,
         plugins=choice,
@@ -123,7 +137,13 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         wait=settings.decode_wait,
     )
     renditions = Renditions(
-        records, files, sandbox, storage=settings.storage, folder=_private_folder(data / "work"), clock=clock
+        records,
+        store,
+        Budget(store, limit=settings.rendition_bytes, days=settings.rendition_days, clock=clock),
+        sandbox,
+        work=_private_folder(data / "work"),
+        clock=clock,
+        copies=Copies(registry),
     )
     return Engine(
         settings=settings,

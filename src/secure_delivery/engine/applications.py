@@ -167,18 +167,16 @@ class Applications:
         return replace(application, secrets=ring)
 
     def delete_application(self, api_key: str) -> list[Blob]:
-        """Delete an application with its secrets, files and renditions; returns the stored bytes to delete.
+        """Delete an application with its secrets and files; returns the stored bytes to delete.
 
         Raises `NotFound`. Nothing can be added to the application while or after this runs.
         """
-        file, rendition = tables.file, tables.rendition
-        owned = sa.union(
-            sa.select(file.c.storage, file.c.key).where(file.c.application == api_key),
-            sa.select(rendition.c.storage, rendition.c.storage_key).where(rendition.c.application == api_key),
-        )
+        file = tables.file
+        owned = sa.select(file.c.storage, file.c.key).where(file.c.application == api_key)
         with self._database.write() as connection:
             self._lock(connection, api_key)
             blobs = [Blob(*row) for row in connection.execute(owned)]
+            connection.execute(sa.insert(tables.blob_to_delete).from_select(["storage", "key"], owned))
             connection.execute(sa.delete(tables.application).where(tables.application.c.api_key == api_key))
             self._database.bump(connection)
             self._database.bump(connection, "files")

@@ -16,7 +16,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -33,7 +33,7 @@ from .tables import generation
 
 SETTING = "database"
 
-#: What changes are counted of: applications with their secrets, or files with their renditions.
+#: What changes are counted of: applications with their secrets, or files with the results made of them.
 Subject: TypeAlias = Literal["applications", "files"]
 
 _BUSY = 10.0  # seconds a writer waits for its turn; SQLite has one writer at a time, and transactions here are short
@@ -138,13 +138,17 @@ class Database:
         round trip), and is true at the moment of the call, so a rotation counts everywhere at once (security promise 6).
         The `data_version` of SQLite would also change with every file that is added, and means nothing elsewhere.
         """
+        return self.generations()[subject]
+
+    def generations(self) -> Mapping[str, int]:
+        """The tokens of all subjects, of one moment, for the price of one."""
         _ = self.engine  # a forked process must not touch the parent's connection
         with self._lock:
             try:
-                return self._counters()[subject]
+                return self._counters()
             except self._engine.dialect.loaded_dbapi.Error:
                 self._drop_watch()  # the server was restarted, say; a second failure is a fault
-                return self._counters()[subject]
+                return self._counters()
 
     @staticmethod
     def bump(connection: Connection, subject: Subject = "applications") -> None:

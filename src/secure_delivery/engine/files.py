@@ -12,7 +12,7 @@ import hashlib
 import logging
 import secrets
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
@@ -21,6 +21,7 @@ from ..gate.errors import BadRequest, NotFound, SecureDeliveryError, StorageFaul
 from ..gate.model import Application
 from ..plugin.protocols import Draft, Event, Storage
 from .records import Blob, FileLink, Records, new_handle
+from .rendition_store import RenditionStore, application_folder, folder_of
 from .types import HEAD, sniff
 
 logger = logging.getLogger("secure_delivery.engine")
@@ -121,8 +122,8 @@ class Upload:
 class Files:
     """The files of all applications.
 
-    `storages` by name; new files go to `default`. `notify` is told of each change after it is durable. `clock` gives seconds
-    since the epoch.
+    `storages` by name; new files go to `default`. `renditions` keeps what is made of files, which goes with them. `notify` is
+    told of each change after it is durable. `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -131,12 +132,14 @@ class Files:
         storages: Mapping[str, Storage],
         *,
         default: str,
+        renditions: RenditionStore,
         notify: Callable[[Event], None],
         clock: Callable[[], float],
     ) -> None:
         self._records = records
         self._storages = storages
         self._default = default
+        self._renditions = renditions
         self._notify = notify
         self._clock = clock
         self._known: dict[str, tuple[object, FileLink]] = {}
@@ -194,7 +197,7 @@ class Files:
         try:
             self._records.add_file(link)
         except Exception:
-            self.discard([upload.blob])
+            self._drop(upload.blob)
             raise
         self._tell("fp.upload", link)
         return link
@@ -219,10 +222,10 @@ class Files:
         try:
             old = self._records.replace_file(link.handle, fresh)
         except Exception:
-            self.discard([upload.blob])
+            self._drop(upload.blob)
             raise
-        gone = self._records.remove_renditions(link.handle, application=link.application)
-        self.discard([old.blob, *(rendition.blob for rendition in gone)])
+        self._forget_results(folder_of(link.application, link.handle, link.sha256))
+        self.discard([old.blob])
         self._tell("fp.overwrite", fresh)
         return fresh
 
@@ -231,21 +234,51 @@ class Files:
 
         `keep_blob` leaves the object in the customer's storage (`skip_storage` of the File API).
         """
-        removed = self._records.remove_file(link.handle, application=link.application)
-        self.discard([blob for blob in removed.blobs if not (keep_blob and blob == removed.link.blob)])
-        self._tell("fp.delete", removed.link)
+        removed = self._records.remove_file(link.handle, application=link.application, keep_blob=keep_blob)
+        self._forget_results(folder_of(removed.application, removed.handle, removed.sha256))
+        if not keep_blob:
+            self.discard([removed.blob])
+        self._tell("fp.delete", removed)
+
+    def remove_application(self, api_key: str) -> None:
+        """Delete an application with its secrets and files, and everything made of them. Raises `NotFound`."""
+        blobs = self._records.delete_application(api_key)
+        self._forget_results(application_folder(api_key))
+        self.discard(blobs)
 
     def open(self, link: FileLink, *, start: int = 0, length: int | None = None) -> BinaryIO:
         """The bytes of a file from `start`, at most `length`. Raises `NotFound`, `StorageFault`."""
         return self.storage(link.storage).open(link.key, start=start, length=length)
 
-    def discard(self, blobs: Iterable[Blob]) -> None:
-        """Delete bytes that nothing refers to any more. A storage that fails now leaves an orphan, which is logged."""
-        for blob in blobs:
-            try:
-                self.storage(blob.storage).remove(blob.key)
-            except SecureDeliveryError as fault:
-                logger.error("blob %s in storage %s could not be deleted: %s", blob.key, blob.storage, fault)
+    def discard(self, blobs: Sequence[Blob]) -> None:
+        """Delete bytes that nothing refers to any more, as `Records.blobs_to_delete` has them. What a storage cannot delete
+        now stays on that list, for the next start."""
+        self._records.blobs_deleted([blob for blob in blobs if self._drop(blob)])
+
+    def sweep(self) -> int:
+        """Delete what should have been deleted before a crash, or when a storage failed; returns how many blobs."""
+        count, last = 0, None
+        while blobs := self._records.blobs_to_delete(after=last):
+            deleted = [blob for blob in blobs if self._drop(blob)]
+            self._records.blobs_deleted(deleted)
+            count, last = count + len(deleted), blobs[-1]
+        return count
+
+    def _drop(self, blob: Blob) -> bool:
+        """Delete bytes; whether that went well. A storage that fails now is logged."""
+        try:
+            self.storage(blob.storage).remove(blob.key)
+        except SecureDeliveryError as fault:
+            logger.error("blob %s in storage %s could not be deleted: %s", blob.key, blob.storage, fault)
+            return False
+        return True
+
+    def _forget_results(self, folder: str) -> None:
+        """Delete what was made of files that are recorded as gone or others already; so a failure must not undo that."""
+        try:
+            self._renditions.purge(folder)
+        except OSError as error:
+            logger.error("results in %s could not be deleted: %s", folder, error.strerror)
 
     @staticmethod
     def _check_not_empty(upload: Upload) -> None:

@@ -1,18 +1,20 @@
-"""What the service remembers: applications, stored files, renditions.
+"""What the service remembers: applications, stored files, bytes still to be deleted.
 
-Knows: the rows of files and renditions, and that nothing is reached without naming the application it belongs to.
+Knows: the rows of files, and that nothing is reached without naming the application it belongs to.
 Must not know: HTTP, storages, whether a request may do what it asks for, how bytes are deleted.
 
 `Records` is the one object that the rest of the engine is handed; its applications half is in `applications`. A file is
 found by handle alone only in `file`, because a delivery URL holds nothing else; everything that changes or lists names
-the application, and the schema refuses a rendition of another application's file (security promise 24).
+the application (security promise 24).
+
+Where a row goes, the place of its bytes is written down in the same transaction, until they are deleted: a crash in between
+leaves no bytes that nobody knows of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -23,7 +25,7 @@ from . import tables
 from .applications import Applications, Blob, Clock, new_api_key, no_application, random_text
 from .database import check_text
 
-__all__ = ["Blob", "Clock", "FileLink", "Records", "Removed", "Rendition", "new_api_key", "new_handle"]
+__all__ = ["Blob", "Clock", "FileLink", "Records", "new_api_key", "new_handle"]
 
 _HANDLE = 21  # characters out of 62: 125 bits; one less would be 119
 _PAGE = 100  # files per page unless asked otherwise
@@ -62,44 +64,6 @@ class FileLink:
         return Blob(self.storage, self.key)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendition:
-    """A kept result. `key` digests source content, tasks and engine version; `handle` is None for external sources.
-
-    `size` is in bytes, `created` in milliseconds since the epoch. Raises `BadRequest` for texts that cannot be stored.
-    """
-
-    key: str
-    application: str
-    handle: str | None
-    storage: str
-    storage_key: str
-    mimetype: str
-    filename: str
-    size: int
-    created: int
-
-    def __post_init__(self) -> None:
-        check_text(self.key, self.application, self.handle, self.storage, self.storage_key, self.mimetype, self.filename)
-
-    @property
-    def blob(self) -> Blob:
-        """Where the bytes are."""
-        return Blob(self.storage, self.storage_key)
-
-
-class Removed(NamedTuple):
-    """A file that is gone, with the renditions that went with it; the caller deletes the bytes of all of them."""
-
-    link: FileLink
-    renditions: tuple[Rendition, ...]
-
-    @property
-    def blobs(self) -> list[Blob]:
-        """Everything in storages that nothing refers to any more."""
-        return [self.link.blob, *(rendition.blob for rendition in self.renditions)]
-
-
 def new_handle() -> str:
     """A handle nobody can guess: 21 letters or digits, 125 bits from the system's source (security promise 56).
 
@@ -109,14 +73,24 @@ def new_handle() -> str:
 
 
 class Records(Applications):
-    """Applications, files and renditions in one database. Thread-safe; holds nothing but the memory of applications."""
+    """Applications and files in one database. Thread-safe; holds nothing but the memory of applications."""
 
     def generation(self) -> object:
-        """A token that differs after any process has overwritten or removed files or renditions; compare with `==`.
+        """A token that differs after any process has overwritten or removed files, or dropped results of them; compare with
+        `==`.
 
         Read it before the row it is to guard. Adding does not change it, so "there is none" must not be remembered.
         """
         return self._database.generation("files")
+
+    def generations(self) -> object:
+        """The same for a change of anything: applications, files, results. It costs as much as one of them."""
+        return self._database.generations()
+
+    def touch_files(self) -> None:
+        """Have every process look again: results were dropped."""
+        with self._database.write() as connection:
+            self._database.bump(connection, "files")
 
     def add_file(self, link: FileLink) -> None:
         """Make a stored file known. Raises `NotFound` without its application, `StorageFault` for a handle in use."""
@@ -153,21 +127,41 @@ class Records(Applications):
             if new_link.version != old.version + 1:
                 raise Busy(f"overwrite from version {new_link.version - 1}, but the file is at {old.version}")
             connection.execute(sa.update(tables.file).where(*_file(old)).values(**asdict(new_link)))
+            if old.blob != new_link.blob:
+                _to_delete(connection, old.blob)
             self._database.bump(connection, "files")
         return old
 
-    def remove_file(self, handle: str, *, application: str) -> Removed:
-        """Forget a file and its renditions in one step; returns all of them, for deleting their bytes.
-
-        Raises `NotFound` for no such file of this application. A rendition that is being made meanwhile is either among
-        the returned ones or refused by `add_rendition`.
-        """
+    def remove_file(self, handle: str, *, application: str, keep_blob: bool = False) -> FileLink:
+        """Forget a file; returns it, for deleting its bytes unless `keep_blob`. Raises `NotFound` for no such file of this
+        application."""
         with self._database.write() as connection:
             link = self._locked_file(connection, handle, application)
-            renditions = _renditions(connection, handle, application)
             connection.execute(sa.delete(tables.file).where(*_file(link)))
+            if not keep_blob:
+                _to_delete(connection, link.blob)
             self._database.bump(connection, "files")
-        return Removed(link, tuple(renditions))
+        return link
+
+    def blobs_to_delete(self, *, after: Blob | None = None, limit: int = _LARGEST_PAGE) -> list[Blob]:
+        """Bytes in storages that nothing refers to any more, in order, behind `after`."""
+        gone = tables.blob_to_delete
+        query = sa.select(gone.c.storage, gone.c.key).order_by(gone.c.storage, gone.c.key).limit(limit)
+        if after is not None:
+            same = sa.and_(gone.c.storage == after.storage, gone.c.key > after.key)
+            query = query.where(sa.or_(gone.c.storage > after.storage, same))
+        with self._database.read() as connection:
+            return [Blob(*row) for row in connection.execute(query)]
+
+    def blobs_deleted(self, blobs: Iterable[Blob]) -> None:
+        """Forget bytes that are deleted now."""
+        gone = tables.blob_to_delete
+        pairs = [{"of": blob.storage, "named": blob.key} for blob in blobs]
+        if not pairs:
+            return
+        this = sa.delete(gone).where(gone.c.storage == sa.bindparam("of"), gone.c.key == sa.bindparam("named"))
+        with self._database.write() as connection:
+            connection.execute(this, pairs)
 
     def files(self, application: str, *, after: FileLink | None = None, limit: int = _PAGE) -> list[FileLink]:
         """A page of an application's files, newest first, starting behind `after`; at most 1,000."""
@@ -185,46 +179,6 @@ class Records(Applications):
         query = sa.select(sa.func.count()).select_from(tables.file).where(tables.file.c.application == application)
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
-
-    def add_rendition(self, rendition: Rendition) -> Rendition:
-        """Keep a result; returns the one that counts, which is an earlier one when two were made at the same time.
-
-        Raises `NotFound` when the file or the application is gone, or the file is another application's: the caller
-        deletes the bytes then.
-        """
-        try:
-            with self._database.write() as connection:
-                connection.execute(sa.insert(tables.rendition).values(**asdict(rendition)))
-        except IntegrityError:
-            earlier = self.rendition(rendition.key, application=rendition.application)
-            if earlier is None:
-                raise NotFound("a rendition of a file that is not there") from None
-            return earlier
-        return rendition
-
-    def rendition(self, key: str, *, application: str) -> Rendition | None:
-        """The kept result under this key, if this application has it."""
-        where = tables.rendition.c.key == key, tables.rendition.c.application == application
-        with self._database.read() as connection:
-            row = connection.execute(sa.select(tables.rendition).where(*where)).one_or_none()
-        return None if row is None else Rendition(**row._asdict())
-
-    def renditions_of(self, handle: str, *, application: str) -> list[Rendition]:
-        """All kept results of one file, oldest first."""
-        with self._database.read() as connection:
-            return _renditions(connection, handle, application)
-
-    def remove_renditions(self, handle: str, *, application: str) -> list[Rendition]:
-        """Forget the kept results of one file, after an overwrite say; returns them, for deleting their bytes."""
-        with self._database.write() as connection:
-            gone = _renditions(connection, handle, application, lock=True)
-            if not gone:
-                return []  # nothing changed, so nobody has to look again
-            keys = [rendition.key for rendition in gone]
-            where = tables.rendition.c.application == application, tables.rendition.c.key.in_(keys)
-            connection.execute(sa.delete(tables.rendition).where(*where))
-            self._database.bump(connection, "files")
-        return gone
 
     def _locked_file(self, connection: Connection, handle: str, application: str) -> FileLink:
         if not _possible(handle):
@@ -245,8 +199,5 @@ def _file(link: FileLink) -> Iterable[sa.ColumnElement[bool]]:
     return tables.file.c.handle == link.handle, tables.file.c.application == link.application
 
 
-def _renditions(connection: Connection, handle: str, application: str, *, lock: bool = False) -> list[Rendition]:
-    rendition = tables.rendition
-    query: sa.Select[Any] = sa.select(rendition).where(rendition.c.handle == handle, rendition.c.application == application)
-    query = query.order_by(rendition.c.created, rendition.c.key)
-    return [Rendition(**row._asdict()) for row in connection.execute(query.with_for_update() if lock else query)]
+def _to_delete(connection: Connection, blob: Blob) -> None:
+    connection.execute(sa.insert(tables.blob_to_delete).values(storage=blob.storage, key=blob.key))

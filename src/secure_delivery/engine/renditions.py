@@ -29,7 +29,7 @@ from .convert import Plan
 from .copies import Copies
 from .records import Records
 from .rendition_budget import Budget, Kept
-from .rendition_store import Rendition, RenditionStore, folder_of
+from .rendition_store import Rendition, RenditionStore, application_folder, folder_of
 from .sandbox import Chain, ChainSource, Outcome, Sandbox
 from .sources import SourceFile
 
@@ -98,7 +98,7 @@ class Renditions:
     def key(application: Application, sources: Sequence[SourceFile], plan: Plan) -> str:
         """The name of a result: 64 hex digits over owner, sources, canonical tasks and metadata profile, each framed by its
         length."""
-        parts = [application.api_key, _profile(application), plan.canonical]
+        parts = [application.api_key, application.metadata_profile, plan.canonical]
         for source in sources:
             parts += [source.handle or "", source.digest, source.mimetype]
         digest = hashlib.sha256()
@@ -123,6 +123,10 @@ class Renditions:
                 data = stream.read()
             self.store.memory.put(rendition.key, data)
         return data
+
+    def of(self, application: str, handle: str) -> list[Rendition]:
+        """All kept results of one stored file, oldest first; copies of ours are none."""
+        return self.store.within(folder_of(application, handle, ""))
 
     # -- making
 
@@ -223,8 +227,9 @@ class Renditions:
                 output=output.fileno(),
                 application=application.api_key,
                 max_pixels=limits.max_pixels,
+                max_animation_pixels=limits.max_animation_pixels,
                 max_bytes=limits.max_bytes,
-                metadata=metadata or _profile(application),
+                metadata=metadata or application.metadata_profile,
                 original=original,
             )
             outcome = self._sandbox.run(chain)
@@ -307,7 +312,7 @@ class Renditions:
         kept = self.store.find(key, folder)
         try:
             if kept is None:
-                if not self.store.any(folder):
+                if not self.store.shown(folder):
                     return source, None  # the first result: perhaps the only one
                 size = self._size(key, application, source)
                 if size is None or not self._copies.serves(plan, source.mimetype, size):
@@ -367,19 +372,13 @@ class Renditions:
 
     def purge_application(self, application: str) -> int:
         """Drop every result of an application; returns how many."""
-        count = self.store.purge(application)
+        count = self.store.purge(application_folder(application))
         self._records.touch_files()
         return count
 
     def kept(self, application: str | None = None, *, step: Callable[[], None] = lambda: None) -> Kept:
         """How much is kept, of one application or of all; `step` is called now and then while counting."""
         return self._budget.kept(application, step=step)
-
-
-def _profile(application: Application) -> str:
-    """What of EXIF and XMP results of this application may carry."""
-    profile: str = getattr(application, "metadata_profile", "none")
-    return profile
 
 
 def _folder(application: Application, sources: Sequence[SourceFile]) -> str:

@@ -86,6 +86,14 @@ def _tables(value: Any) -> Mapping[str, Mapping[str, Any]]:
     return value
 
 
+def _texts(value: Any) -> Mapping[str, str]:
+    if isinstance(value, str):  # from the environment: name=path,name=path
+        value = dict(item.split("=", 1) for item in value.split(",") if "=" in item)
+    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        raise ValueError("a table of texts is wanted")
+    return value
+
+
 def _setting(read: Callable[[Any], Any], default: Any, says: str, *, secret: bool = False) -> Any:
     kind: dict[str, Any] = {"default_factory": default} if callable(default) else {"default": default}
     return field(**kind, metadata={"read": read, "help": says}, repr=not secret)
@@ -118,6 +126,20 @@ class Settings:
         _names, ("rlimits", "seccomp", "landlock"), "Confinement layers without which nothing is decoded."
     )
     rendition_max_age: int = _setting(_number(0, 31_536_000), 3600, "Seconds an unsigned answer may be cached.")
+    rendition_bytes: int = _setting(
+        _number(2**20, 2**60), 10_737_418_240, "Bytes of kept results; beyond it those not used for longest go."
+    )
+    rendition_days: float = _setting(_number(0.001, 36_500, float), 30.0, "Days for which a result is kept at the longest.")
+    rendition_memory: int = _setting(
+        _number(0, 2**40), 67_108_864, "Bytes of small results that each server process has in memory; 0 for none."
+    )
+    fetch_keep: float = _setting(
+        _number(0, 86_400, float), 300.0, "Seconds a fetched source is kept for the next request, at the longest."
+    )
+    own_hosts: tuple[str, ...] = _setting(
+        _names, (), "More host names whose URLs mean files of this server, when they are sources or watermarks."
+    )
+    folders: Mapping[str, str] = _setting(_texts, dict, "Folders that storage aliases may read from, as name = path.")
     fetch_allow: tuple[str, ...] = _setting(
         _names, (), "Hosts and networks that may be fetched from although they are not public."
     )

@@ -89,35 +89,16 @@ file = sa.Table(
     column("key", sa.Text, reason="where the bytes are in that storage"),
     column("container", sa.Text, nullable=True, reason="container asked for at upload; judged by policies"),
     column("path", sa.Text, nullable=True, reason="path asked for at upload; judged by policies"),
-    column("sha256", sa.Text, reason="digest in hex; names renditions and entity tags, finds damage"),
+    column("sha256", sa.Text, reason="digest in hex; names results and entity tags, finds damage"),
     column("uploaded", sa.BigInteger, reason="milliseconds since the epoch; shown as metadata, order of lists"),
     column("version", sa.BigInteger, reason="grows by one with each overwrite, so that no overwrite is lost unseen"),
-    sa.UniqueConstraint("application", "handle"),  # what a rendition refers to, so that it cannot cross applications
+    sa.UniqueConstraint("application", "handle"),  # no row refers to it any more; SQLite would have to rebuild the table
     sa.Index(None, "application", "uploaded", "handle"),
 )
 
-rendition = sa.Table(
-    "rendition",
+blob_to_delete = sa.Table(
+    "blob_to_delete",
     metadata,
-    _owner(primary_key=True),
-    column(
-        "key",
-        sa.Text,
-        reason="digest of source, tasks and engine version: the question this is the answer to",
-        primary_key=True,
-    ),
-    column(
-        "handle",
-        sa.Text,
-        nullable=True,
-        index=True,
-        reason="the file it was made from, with which it goes; none for an external source",
-    ),
-    column("storage", sa.Text, reason="name of the storage that holds the bytes"),
-    column("storage_key", sa.Text, reason="where the bytes are in that storage"),
-    column("mimetype", sa.Text, reason="type of the result, sent on delivery"),
-    column("filename", sa.Text, reason="name under which the result is delivered"),
-    column("size", sa.BigInteger, reason="bytes; sent on delivery, added up per application"),
-    column("created", sa.BigInteger, reason="milliseconds since the epoch; old ones are dropped first"),
-    sa.ForeignKeyConstraint(["application", "handle"], ["file.application", "file.handle"], ondelete="CASCADE"),
+    column("storage", sa.Text, reason="name of the storage that holds bytes without a file", primary_key=True),
+    column("key", sa.Text, reason="where they are in it, until they are deleted", primary_key=True),
 )

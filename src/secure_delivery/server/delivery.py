@@ -15,7 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from ..engine.convert import Plan, bind
-from ..engine.records import FileLink, Rendition
+from ..engine.records import FileLink
+from ..engine.renditions import Rendition
+from ..engine.sources import SourceFile
 from ..gate.errors import Busy, NotFound, Unsupported
 from ..gate.model import Application, Decision
 from ..gate.policy import Call
@@ -139,16 +141,18 @@ class Delivery:
         if acting is not None and acting.api_key != owner.api_key:
             # Another application's file: its own rules hold for reading it, and this URL shows no credential for them.
             context.judge(request, owner, Call.READ, handle=handle, use_query=False)
+        rendition = None
         for _ in range(_TRIES):
-            rendition = await context.query(engine.renditions.find, link, plan)
+            sources = [SourceFile.stored(link, engine.files)]
             try:
+                rendition = engine.renditions.find(owner, sources, plan)
                 if rendition is None:
-                    rendition = await self.renderer.get(owner, link, plan)
+                    rendition = await self.renderer.get(owner, sources, plan)
                 content = Content(
                     mimetype=rendition.mimetype,
                     filename=rendition.filename,
                     size=rendition.size,
-                    etag=rendition.key[:32],
+                    etag=rendition.etag,
                     modified=rendition.created,
                 )
                 return await self._send(request, acting or owner, decision, content, rendition)
@@ -217,6 +221,8 @@ class Delivery:
         headers["content-length"] = str(length)
         if request.method == "HEAD":
             return Response(None, status, headers)
+        if isinstance(kept, Rendition) and span == (0, kept.size) and length <= SMALL:
+            return Response(self._context.engine.renditions.read(kept), status, headers)
         if length <= SMALL:
             with self._open(kept, span) as stream:
                 return Response(stream.read(), status, headers)

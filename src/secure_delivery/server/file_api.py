@@ -16,7 +16,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from ..engine import Engine
 from ..engine.convert import bind
 from ..engine.files import Target, Upload, clean_name, effective_path
-from ..engine.records import FileLink, Rendition
+from ..engine.records import FileLink
+from ..engine.renditions import Rendition
+from ..engine.sources import SourceFile
 from ..gate.errors import BadRequest, NotFound, Reason, SecureDeliveryError, TooLarge, Unsupported
 from ..gate.model import Application, Decision
 from ..gate.policy import Call
@@ -195,7 +197,9 @@ class FileAPI:
         engine = self._context.engine
         try:
             plan = bind(engine.registry, [Task(name="imagesize", options=())])
-            rendition = engine.renditions.find(link, plan) or await self._delivery.renderer.get(application, link, plan)
+            sources = [SourceFile.stored(link, engine.files)]
+            found = engine.renditions.find(application, sources, plan)
+            rendition = found or await self._delivery.renderer.get(application, sources, plan)
             size = json.loads(await self._context.run(_read, engine, rendition))
             return int(size["width"]), int(size["height"])
         except SecureDeliveryError as fault:

@@ -1,19 +1,24 @@
 """One computation for all who wait for it, off the threads that deliver.
 
-Knows: who waits for which result in this process. Must not know: HTTP, how a result is made, other processes; the engine
-sees to those.
+Knows: who waits for which result in this process. Must not know: HTTP, how a result is made, who makes it elsewhere; the
+engine sees to that.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import anyio
 import anyio.to_thread
 
 from ..engine import Engine
 from ..engine.convert import Plan
-from ..engine.records import FileLink, Rendition
+from ..engine.renditions import Rendition
+from ..engine.sources import SourceFile
 from ..gate.errors import Busy
 from ..gate.model import Application
+
+_PAUSES = (0.01, 0.02, 0.05, 0.1)  # seconds between looks at a result that another process makes; the last one repeats
 
 
 class _Turn:
@@ -38,9 +43,9 @@ class Renderer:
         # As many as may run or queue: with one more the sandbox itself says `Busy`.
         self._threads = anyio.CapacityLimiter(engine.settings.decoders + engine.settings.decode_queue + 1)
 
-    async def get(self, owner: Application, link: FileLink, plan: Plan) -> Rendition:
+    async def get(self, owner: Application, sources: Sequence[SourceFile], plan: Plan) -> Rendition:
         """As `Renditions.get`, with its faults."""
-        key = self._engine.renditions.key(link, plan)
+        key = self._engine.renditions.key(owner, sources, plan)
         turn = self._turns.get(key)
         if turn is not None:
             await turn.over.wait()
@@ -49,9 +54,7 @@ class Renderer:
             return turn.rendition
         turn = self._turns[key] = _Turn()
         try:
-            turn.rendition = await anyio.to_thread.run_sync(
-                self._engine.renditions.get, owner, link, plan, limiter=self._threads
-            )
+            turn.rendition = await self._made(owner, sources, plan)
             return turn.rendition
         except Exception as fault:
             turn.fault = fault
@@ -59,3 +62,13 @@ class Renderer:
         finally:
             del self._turns[key]
             turn.over.set()
+
+    async def _made(self, owner: Application, sources: Sequence[SourceFile], plan: Plan) -> Rendition:
+        """The result, made in a thread; while another process makes it, this one only looks in now and then."""
+        looks = 0
+        while True:
+            made = await anyio.to_thread.run_sync(self._engine.renditions.attempt, owner, sources, plan, limiter=self._threads)
+            if made is not None:
+                return made
+            await anyio.sleep(_PAUSES[min(looks, len(_PAUSES) - 1)])
+            looks += 1

@@ -10,6 +10,7 @@ import counted_tasks
 from starlette.applications import Starlette
 
 from secure_delivery.engine import Engine, build
+from secure_delivery.engine.rendition_budget import Budget
 from secure_delivery.engine.renditions import Renditions
 from secure_delivery.engine.sandbox import Chain, Outcome, PluginChoice, Sandbox
 from secure_delivery.engine.settings import Settings
@@ -46,9 +47,15 @@ def counted_engine(settings: Settings) -> Engine:
         wait=settings.decode_wait,
     )
     sandbox.runs = settings.data / "runs.txt"
+    store = base.renditions.store
     renditions = Renditions(
-        base.records, base.files, sandbox, storage="local", folder=settings.data / "work", clock=base.clock
-    )  # fmt: skip
+        base.records,
+        store,
+        Budget(store, limit=settings.rendition_bytes, days=settings.rendition_days, clock=base.clock),
+        sandbox,
+        work=settings.data / "work",
+        clock=base.clock,
+    )
     return replace(base, registry=registry, sandbox=sandbox, renditions=renditions)
 
 
