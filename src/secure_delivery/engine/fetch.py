@@ -42,6 +42,7 @@ _DISPOSITION = 1024  # characters of Content-Disposition that are looked at
 _NAME_EXTENDED = re.compile(r";\s*filename\*\s*=\s*utf-8'[^';]{0,40}'([^;\s]+)", re.IGNORECASE)
 _NAME_QUOTED = re.compile(r';\s*filename\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 _NAME_TOKEN = re.compile(r';\s*filename\s*=\s*([^\s;"]+)', re.IGNORECASE)
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _AGE = re.compile(r"[0-9]{1,9}")
 
 
@@ -145,7 +146,8 @@ class Fetcher:
         if not location or any(character < " " or character in "\\\x7f" for character in location):
             raise SourceFault(f"redirect {head.status} to nowhere")
         try:
-            following = self.guard.read(urljoin(target.url, location))
+            # Joining would repair an absolute URL that has lost its host, and lead back to ours.
+            following = self.guard.read(location if _ABSOLUTE.match(location) else urljoin(target.url, location))
         except (BadRequest, ValueError) as error:
             raise SourceFault(f"redirect to {location[:200]!r}: {error}") from None
         if target.scheme == "https" and following.scheme != "https":

@@ -286,6 +286,6 @@ def checked_headers(headers: Mapping[str, str], reserved: frozenset[str]) -> tup
     for name, value in headers.items():
         if name.lower() in reserved or name.lower().startswith("proxy-"):
             raise ValueError(f"the header {name[:40]} is not the caller's to set")
-        if not _TOKEN.fullmatch(name.encode()) or not _VALUE.fullmatch(value.encode()):
+        if not _TOKEN.fullmatch(name.encode("ascii")) or not _VALUE.fullmatch(value.encode("latin-1")):
             raise ValueError("a header field is malformed")
     return tuple(headers.items())

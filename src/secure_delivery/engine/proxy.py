@@ -32,7 +32,7 @@ logger = logging.getLogger("secure_delivery.engine")
 
 MAX_CONNECTIONS = 64  # browsers open at most 32 to a proxy
 
-_REQUEST = re.compile(rb"([A-Z]{1,20}) ([\x21-\x7e]+) HTTP/1\.1")
+_REQUEST = re.compile(rb"([A-Z]{1,20}) ([\x21-\x7e]+) HTTP/1\.[01]")
 _AUTHORITY = re.compile(r"[^/?#]+:[0-9]{1,5}")
 #: Fields for one hop only; the proxy's own are added instead.
 _HOP = frozenset(
@@ -87,8 +87,8 @@ class GuardProxy:
         """Wake every thread that waits on a socket, and let nothing new begin."""
         with self._lock:
             self._closed = True
-            waking = [*self._open, *([self._listener] if self._listener is not None else [])]
-            for connection in waking:
+            # The port goes first: whoever sees its connection end must not find the next one taken.
+            for connection in (*filter(None, [self._listener]), *self._open):
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import ipaddress
 import socket
 import ssl
@@ -10,10 +11,14 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from secure_delivery.engine.addresses import Address
+from secure_delivery.engine.fetch import Fetched, Fetcher
 
 Script = bytes | Callable[[socket.socket], None]
 
@@ -31,6 +36,27 @@ def answer(status: str, *fields: str, body: bytes = b"") -> bytes:
 def moved(location: str, status: str = "302 Found") -> bytes:
     """A redirect."""
     return answer(status, f"Location: {location}", "Content-Length: 0")
+
+
+def resolver(**names: str) -> Callable[[str, int], list[str]]:
+    """A name server that knows `a_test` as a.test; several addresses are written with blanks between them."""
+    known = {name.replace("_", "."): answers.split() for name, answers in names.items()}
+
+    def resolve(host: str, port: int) -> list[str]:
+        if host not in known:
+            raise OSError("no such name")
+        return known[host]
+
+    return resolve
+
+
+def fetch(fetcher: Fetcher, url: str, *, max_bytes: int = 1_000_000, **more: Any) -> tuple[Fetched, bytes]:
+    into = io.BytesIO()
+    return fetcher.fetch(url, into=into, max_bytes=max_bytes, **more), into.getvalue()
+
+
+def never_connect(address: Address, port: int, seconds: float) -> socket.socket:
+    raise AssertionError(f"a packet was sent to {address}")
 
 
 class Outside:
