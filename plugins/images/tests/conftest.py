@@ -40,11 +40,13 @@ def _saved(image: Image.Image, form: str = "PNG", filename: str = "", **options:
     return MemoryFile(out.getvalue(), MIMETYPES[form], filename or f"drawing.{form.lower()}")
 
 
-def _chain(media: Media, *tasks: Any, limits: WorkLimits | None = None) -> Media:
+def _chain(media: Media, *tasks: Any, limits: WorkLimits | None = None, **lent: Any) -> Media:
+    """The result of tasks, each a name or a name and options; `lent` is what else the workshop has."""
     known = transformations()
+    shop = SimpleWorkshop(limits=limits or WorkLimits(), **lent)
     for task in tasks:
         name, options = (task, {}) if isinstance(task, str) else task
-        media = known[name].apply(media, bind(known[name], **options), SimpleWorkshop(limits=limits or WorkLimits()))
+        media = known[name].apply(media, bind(known[name], **options), shop)
     return media
 
 
@@ -147,7 +149,7 @@ def _golden(name: str, image: Image.Image) -> None:
         path.parent.mkdir(exist_ok=True)
         image.convert("RGBA").save(path, "WEBP", lossless=True, method=6, exact=False)
         if path.stat().st_size > LARGEST_GOLDEN:
-            image.convert("RGBA").save(path, "WEBP", quality=92, method=6)
+            image.convert("RGBA").save(path, "WEBP", quality=97, method=6, use_sharp_yuv=True)
     assert path.stat().st_size <= LARGEST_GOLDEN, f"{name}: the kept picture is too large, draw a smaller one"
     with Image.open(path) as kept:
         wanted = kept.convert("RGBA")

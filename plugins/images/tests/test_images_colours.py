@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -127,6 +128,46 @@ def test_sixteen_bits_become_eight_without_clipping(form: str, order: str, chain
     assert [result.getpixel((x, 0)) for x in range(4)] == [0x00, 0x12, 0x80, 0xFF]
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_sixteen_bits_a_colour_become_eight(order: str, chain: Any, opened: Any) -> None:
+    """TIFF with 16 bits for each of red, green and blue keeps its colours, in both byte orders."""
+    levels = [0x0000, 0x8000, 0xFFFF, 0xFFFF, 0x1234, 0x0000]
+    tags = [(256, 3, 2), (257, 3, 1), (258, 3, 16), (259, 3, 1), (262, 3, 2), (273, 4, 200), (277, 3, 3), (278, 3, 1)]
+    tags += [(279, 4, 12)]
+    body = b""
+    for tag, kind, value in tags:
+        count, value = (3, 190) if tag == 258 else (1, value)
+        body += struct.pack(f"{order}HHI", tag, kind, count)
+        body += struct.pack(f"{order}HH", value, 0) if kind == 3 and count == 1 else struct.pack(f"{order}I", value)
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(tags)) + body + bytes(4)
+    data = start.ljust(190, b"\0") + struct.pack(f"{order}3H", 16, 16, 16).ljust(10, b"\0") + struct.pack(f"{order}6H", *levels)
+    result = opened(chain(MemoryFile(data), ("output", {"format": "png"})))
+    assert [result.getpixel((x, 0)) for x in range(2)] == [(0x00, 0x80, 0xFF), (0xFF, 0x12, 0x00)]
+
+
+def test_sixteen_bits_a_colour_of_a_png_become_eight(chain: Any, opened: Any) -> None:
+    """So does PNG, with grey or colours, with and without transparency, and with one level that stands for nothing."""
+
+    def png(kind: int, samples: list[int], unseen: bytes = b"") -> MemoryFile:
+        def chunk(name: bytes, body: bytes) -> bytes:
+            return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+        head = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, kind, 0, 0, 0))
+        head += chunk(b"tRNS", unseen) if unseen else b""
+        body = zlib.compress(b"\0" + struct.pack(f">{len(samples)}H", *samples))
+        return MemoryFile(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", body) + chunk(b"IEND", b""))
+
+    for kind, samples, unseen, wanted in (
+        (0, [0x8001], b"", 0x80),
+        (2, [0x00FF, 0x8000, 0xFFFF], b"", (0x00, 0x80, 0xFF)),
+        (4, [0x1234, 0x8000], b"", (0x12, 0x12, 0x12, 0x80)),
+        (6, [0x1234, 0x5678, 0x9ABC, 0x4000], b"", (0x12, 0x56, 0x9A, 0x40)),
+        (0, [0x8001], b"\x80\x01", (0x80, 0)),
+        (0, [0x8001], b"\x80\x00", 0x80),
+    ):
+        assert opened(chain(png(kind, samples, unseen), "flip")).getpixel((0, 0)) == wanted
+
+
 def test_samples_of_32_bits_are_refused_with_their_reason(chain: Any, saved: Any) -> None:
     """What they mean depends on the file's maker; nobody guesses."""
     with pytest.raises(Unsupported) as caught:
@@ -201,24 +242,92 @@ def _swapped_profile() -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF"])
-def test_a_profile_is_followed_and_dropped(form: str, mode: str, chain: Any, saved: Any, opened: Any) -> None:
-    """A picture that is red by its profile comes out red, without a profile, transparency untouched."""
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_a_profile_stays_with_its_colours(form: str, mode: str, chain: Any, saved: Any, opened: Any) -> None:
+    """Numbers stay, and the profile that explains them goes along, from every format to every format that has profiles."""
+    if form == "JPEG" and mode == "RGBA":
+        pytest.skip("JPEG has no transparency")
     colour = (0, 255, 0) if mode == "RGB" else (0, 255, 0, 77)
     media = saved(Image.new(mode, (20, 20), colour), form, icc_profile=_swapped_profile())
-    result = opened(chain(media, ("resize", {"w": "10"}), ("output", {"format": "png"})))
-    assert result.getpixel((5, 5)) == pytest.approx((255, 0, 0, 77)[: len(colour)], abs=12)
+    for wanted in ("png", "webp", "tiff", "avif", "jpg"):
+        result = opened(chain(media, ("resize", {"w": "10"}), ("output", {"format": wanted, "background": "none"})))
+        assert result.info["icc_profile"] == _swapped_profile(), wanted
+        if wanted != "jpg" or mode == "RGB":
+            assert result.getpixel((5, 5))[:3] == pytest.approx((0, 255, 0), abs=12)
+    for tasks in (["no_metadata"], ["compress"], ["flip", ("compress", {"metadata": "true"})]):
+        assert opened(chain(media, *tasks)).info["icc_profile"] == _swapped_profile(), tasks
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("wanted", ["gif", "bmp"])
+def test_a_profile_is_followed_where_a_format_has_none(wanted: str, mode: str, chain: Any, saved: Any, opened: Any) -> None:
+    """A picture that is red by its profile comes out red where nothing could explain its numbers."""
+    media = saved(Image.new(mode, (20, 20), (0, 255, 0)), icc_profile=_swapped_profile())
+    result = opened(chain(media, ("resize", {"w": "10"}), ("output", {"format": wanted})))
+    assert result.convert("RGB").getpixel((5, 5)) == pytest.approx((255, 0, 0), abs=12)
     assert "icc_profile" not in result.info
 
 
-def test_a_profile_stays_with_pixels_that_stay(chain: Any, saved: Any, opened: Any) -> None:
-    """Where pixels are handed on as they are, or metadata may stay, the profile that explains them does too."""
-    profile = _swapped_profile()
-    media = saved(Image.new("RGB", (20, 20), (0, 255, 0)), "JPEG", icc_profile=profile)
-    for tasks in (["no_metadata"], ["compress"], ["flip", ("compress", {"metadata": "true"})]):
-        result = opened(chain(media, *tasks))
-        assert result.info.get("icc_profile") == profile, tasks
-        assert result.getpixel((5, 5)) == pytest.approx((0, 255, 0), abs=6)
+def test_inks_are_made_of_the_colours_that_a_profile_means(chain: Any, saved: Any, opened: Any) -> None:
+    """`colorspace:cmyk` prints red what is red by its profile."""
+    media = saved(Image.new("RGB", (20, 20), (0, 255, 0)), icc_profile=_swapped_profile())
+    result = opened(chain(media, ("output", {"format": "tiff", "colorspace": "cmyk"})))
+    assert result.getpixel((5, 5)) == pytest.approx((0, 255, 255, 0), abs=12)
+    assert "icc_profile" not in result.info
+
+
+def test_plain_srgb_is_not_carried_along(chain: Any, saved: Any, opened: Any) -> None:
+    """A profile that says what pixels without one are anyway is left out."""
+    plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    media = saved(Image.new("RGB", (20, 20), (0, 255, 0)), "JPEG", icc_profile=plain)
+    assert "icc_profile" not in opened(chain(media, "flip")).info
+
+
+def _grey_profile(gamma: float = 1.0) -> bytes:
+    """A minimal profile of grey levels (ICC.1:2010, 8.3.3): brightness is the level to this power."""
+
+    def block(kind: bytes, body: bytes) -> bytes:
+        return (kind + bytes(4) + body).ljust(-(-(8 + len(body)) // 4) * 4, b"\0")
+
+    text = b"grey\0"
+    white = block(b"XYZ ", struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D))
+    tags = {
+        b"desc": block(b"desc", struct.pack(">I", len(text)) + text + bytes(4 + 4 + 2 + 1 + 67)),
+        b"cprt": block(b"text", b"none\0"),
+        b"wtpt": white,
+        b"kTRC": block(b"curv", struct.pack(">IH", 1, int(gamma * 256))),
+    }
+    place, index, bodies = 128 + 4 + 12 * len(tags), b"", b""
+    for name, body in tags.items():
+        index += name + struct.pack(">II", place + len(bodies), len(body))
+        bodies += body
+    size = place + len(bodies)
+    head = struct.pack(">I4s4s4s4s4s", size, bytes(4), bytes([2, 0x40, 0, 0]), b"mntr", b"GRAY", b"XYZ ") + bytes(12) + b"acsp"
+    head += bytes(28) + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
+    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + index + bodies
+
+
+def test_a_profile_of_grey_stays_with_grey(chain: Any, saved: Any, opened: Any) -> None:
+    """Grey levels keep their profile in formats that have grey, and become sRGB where there are only colours."""
+    media = saved(Image.new("L", (20, 20), 55), icc_profile=_grey_profile())
+    for wanted in ("png", "jpg", "tiff"):
+        result = opened(chain(media, "flip", ("output", {"format": wanted})))
+        assert (result.mode, result.info["icc_profile"]) == ("L", _grey_profile())
+    for wanted in ("webp", "avif", "bmp"):
+        result = opened(chain(media, "flip", ("output", {"format": wanted})))
+        assert "icc_profile" not in result.info
+        assert result.convert("RGB").getpixel((4, 4)) == pytest.approx((128, 128, 128), abs=4)
+    tinted = opened(chain(media, ("rotate", {"deg": "45", "background": "red"})))
+    assert tinted.mode == "RGB"
+    assert "icc_profile" not in tinted.info
+
+
+def test_a_profile_too_large_to_send_along_is_left_out(chain: Any, saved: Any, opened: Any) -> None:
+    """A profile of more than 1 MiB does not reach a result (security promise 43)."""
+    long = _swapped_profile()
+    long = struct.pack(">I", (1 << 20) + 4) + long[4:] + bytes((1 << 20) + 4 - len(long))
+    result = opened(chain(saved(Image.new("RGB", (8, 8)), "TIFF", icc_profile=long), ("output", {"format": "png"})))
+    assert "icc_profile" not in result.info
 
 
 @pytest.mark.parametrize("profile", [b"no profile", b"\0" * 3000, _swapped_profile()[:200]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,14 @@ def test_every_format_is_read_and_written_in_confinement(
         assert result.mimetype == ("image/jpeg" if form == "jpg" else f"image/{form}")
         assert distance(opened(result), image.rotate(180)) < 12
     assert json.loads(run(sandbox, media, ("imagesize", {})).data) == {"width": 64, "height": 48}
+
+
+def test_a_telephone_picture_is_read_in_confinement(sandbox: Sandbox, opened: Any, looks_like: Any) -> None:
+    """The HEIC decoder needs no right, and no thread, of its own."""
+    data = (Path(__file__).parent / "files/turned.heic").read_bytes()
+    result = opened(run(sandbox, MemoryFile(data, "image/heic", "turned.heic"), ("resize", {"w": "32"})))
+    assert result.size == (32, 24)
+    assert looks_like(result, "RGBY", 16)
 
 
 def test_a_compressed_tiff_is_read_in_confinement(sandbox: Sandbox, saved: Any, opened: Any, quadrants: Any) -> None:

@@ -272,8 +272,10 @@ def _film(form: str, frames: int = 4) -> MemoryFile:
     return MemoryFile(out.getvalue(), f"image/{form.lower()}", f"film.{form.lower()}")
 
 
-@pytest.mark.parametrize("source", ["GIF", "WEBP"])
-@pytest.mark.parametrize("wanted", ["gif", "webp"])
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [("GIF", "gif"), ("GIF", "webp"), ("WEBP", "gif"), ("WEBP", "webp"), ("PNG", "gif"), ("PNG", "webp"), ("PNG", "png")],
+)
 def test_an_animation_stays_one(source: str, wanted: str, chain: Any) -> None:
     """Frames, times, repeats and transparency survive a resize between the formats that move."""
     data = content(chain(_film(source), ("resize", {"w": "20"}), ("output", {"format": wanted, "quality": "90"})))
@@ -295,17 +297,47 @@ def test_an_animation_stays_one(source: str, wanted: str, chain: Any) -> None:
     assert [alpha for _, _, alpha in seen] == [0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("form", ["GIF", "WEBP"])
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
 @pytest.mark.parametrize("task", ["no_metadata", "compress"])
 def test_an_animation_survives_being_rewritten(form: str, task: str, chain: Any, opened: Any) -> None:
     """Metadata goes, frames stay."""
     assert opened(chain(_film(form), task)).n_frames == 4
 
 
+def test_a_picture_for_those_who_cannot_play_is_no_frame(chain: Any, opened: Any) -> None:
+    """An animated PNG may hold a picture that is not shown when it moves: then it is left out, else it stands for the rest."""
+    images = [Image.new("RGB", (8, 6), name) for name in ("white", "red", "lime")]
+    out = BytesIO()
+    images[0].save(out, "PNG", save_all=True, append_images=images[1:], duration=200, loop=1, default_image=True)
+    media = MemoryFile(out.getvalue(), "image/png", "film.png")
+    moving = opened(chain(media, "flip", ("output", {"format": "gif"})))
+    assert (moving.n_frames, moving.convert("RGB").getpixel((3, 3)), "loop" in moving.info) == (2, (255, 0, 0), False)
+    assert opened(chain(media, "flip", ("output", {"format": "jpg"}))).getpixel((3, 3)) == pytest.approx((255,) * 3, abs=2)
+
+
+@pytest.mark.parametrize("wanted", ["webp", "png"])
+def test_what_plays_once_plays_once(wanted: str, chain: Any) -> None:
+    """WebP and PNG count how often they play, GIF how often it begins again."""
+    images = [Image.new("RGB", (8, 6), name) for name in ("red", "lime")]
+    out = BytesIO()
+    images[0].save(out, "PNG" if wanted == "png" else "GIF", save_all=True, append_images=images[1:], duration=200, loop=1)
+    plain = MemoryFile(out.getvalue()) if wanted == "png" else _once(images)
+    result = Image.open(BytesIO(content(chain(plain, "flip", ("output", {"format": wanted})))))
+    assert result.info["loop"] == 1
+
+
+def _once(images: list[Image.Image]) -> MemoryFile:
+    out = BytesIO()
+    images[0].save(out, "GIF", save_all=True, append_images=images[1:], duration=200)
+    return MemoryFile(out.getvalue())
+
+
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "AVIF"])
 @pytest.mark.parametrize("wanted", ["jpg", "png", "avif", "tiff", "bmp"])
 def test_the_first_frame_stands_for_the_rest(form: str, wanted: str, chain: Any, opened: Any) -> None:
-    """A format that does not move gets the first frame."""
+    """A format that does not move gets the first frame; PNG moves only where it did before."""
+    if (form, wanted) == ("PNG", "png"):
+        pytest.skip("an animated PNG stays one")
     result = opened(chain(_film(form), ("output", {"format": wanted})))
     assert getattr(result, "n_frames", 1) == 1
     red, green, blue = result.convert("RGB").getpixel((30, 15))

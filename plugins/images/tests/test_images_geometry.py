@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from secure_delivery.plugin import Unsupported
+from secure_delivery.plugin import NotProvided, Unsupported
 from secure_delivery.plugin.testing import bind, content
 from secure_delivery_images.tasks import transformations
 
@@ -97,11 +97,72 @@ def test_a_resize_needs_a_side(options: dict[str, str]) -> None:
         bind(TASKS["resize"], **options)
 
 
-def test_aligning_by_faces_is_refused_with_its_reason(chain: Any, saved: Any) -> None:
-    """No faces are found here, and nobody is led to believe so."""
-    with pytest.raises(Unsupported) as caught:
-        chain(saved(Image.new("L", (4, 4))), ("resize", {"w": "2", "a": "faces"}))
-    assert "faces" in caught.value.public
+class Seen:
+    """A detector that answers with the same faces, as fractions of whatever picture it is shown."""
+
+    version = "1"
+
+    def __init__(self, *faces: tuple[float, float, float, float]) -> None:
+        self.faces = faces
+        self.shown: list[tuple[int, int]] = []
+
+    def detect(self, media: Any, options: Any, limits: Any) -> Any:
+        width, height = media.decoded().size
+        self.shown.append((width, height))
+        names = ("x", "y", "width", "height")
+        found = [dict(zip(names, (x * width, y * height, w * width, h * height), strict=True)) for x, y, w, h in self.faces]
+        return {"faces": [face | {"score": 0.9} for face in found], "width": width, "height": height}
+
+
+@pytest.mark.parametrize(
+    ("faces", "shape", "colour"),
+    [
+        ([(0.05, 0.2, 0.1, 0.5)], "wide", "red"),
+        ([(0.8, 0.2, 0.1, 0.5)], "wide", "blue"),
+        ([(0.1, 0.2, 0.1, 0.5), (0.8, 0.2, 0.1, 0.5)], "wide", "lime"),
+        ([(0.99, 0.2, 0.01, 0.5)], "wide", "blue"),
+        ([], "wide", "lime"),
+        ([(0.2, 0.8, 0.5, 0.1)], "tall", "blue"),
+        ([(0.2, 0.0, 0.5, 0.1)], "tall", "red"),
+    ],
+)
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_a_crop_can_follow_faces(
+    form: str, faces: list[Any], shape: str, colour: str, chain: Any, saved: Any, opened: Any, distance: Any
+) -> None:
+    """The middle of the rectangle around all faces is in the middle of the result, as far as the picture reaches."""
+    image = Image.new("RGB", (900, 300))
+    for place, name in enumerate(STRIPES):
+        image.paste(name, (300 * place, 0, 300 * place + 300, 300))
+    if shape == "tall":
+        image = image.transpose(Image.Transpose.ROTATE_270)
+    options = {"w": "60", "h": "60", "f": "crop", "a": "faces"}
+    result = opened(chain(saved(image, form), ("resize", options), detectors={"faces": Seen(*faces)}))
+    assert result.size == (60, 60)
+    assert distance(result, Image.new("RGB", (60, 60), colour)) < 6
+
+
+def test_faces_are_looked_for_where_they_matter_and_in_a_picture_of_a_sensible_size(chain: Any, saved: Any) -> None:
+    """Only a crop asks for the detector, and it is not shown more pixels than it needs."""
+    task = TASKS["resize"]
+    assert list(task.asks(bind(task, w="9", h="9", f="crop", a="faces"))) == ["faces"]
+    for options in (
+        {"w": "9", "a": "faces", "f": "crop"},
+        {"w": "9", "h": "9", "a": "faces"},
+        {"w": "9", "h": "9", "f": "crop"},
+    ):
+        assert list(task.asks(bind(task, **options))) == []
+    seen = Seen()
+    media = saved(Image.new("RGB", (4000, 2000)), "JPEG")
+    content(chain(media, ("resize", {"w": "9", "h": "9", "f": "crop", "a": "faces"}), detectors={"faces": seen}))
+    content(chain(media, ("resize", {"w": "9", "h": "9", "a": "faces"}), detectors={"faces": seen}))
+    assert seen.shown == [(1280, 640)]
+
+
+def test_a_crop_by_faces_without_a_finder_of_faces_is_not_provided(chain: Any, saved: Any) -> None:
+    """Nobody is led to believe that faces were looked for."""
+    with pytest.raises(NotProvided):
+        chain(saved(Image.new("L", (4, 4))), ("resize", {"w": "2", "h": "2", "f": "crop", "a": "faces"}))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF"])

@@ -83,11 +83,22 @@ def _box(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", 8 + len(body)) + kind + body
 
 
-def avif(width: int, height: int) -> bytes:
+def avif(width: int, height: int, brand: bytes = b"avif") -> bytes:
     tile = _box(b"ispe", struct.pack(">III", 0, 64, 64))
     whole = _box(b"ispe", struct.pack(">III", 0, width, height))
     meta = _box(b"meta", bytes(4) + _box(b"iprp", _box(b"ipco", tile + whole)))
-    return _box(b"ftyp", b"avif" + bytes(4) + b"avifmif1") + meta
+    return _box(b"ftyp", brand + bytes(4) + brand + b"mif1") + meta
+
+
+def heic(width: int, height: int) -> bytes:
+    return avif(width, height, b"heic")
+
+
+def heic_as_made(width: int, height: int) -> bytes:
+    """A real file whose announced size is overwritten: everything else is as a decoder wants it."""
+    data = (Path(__file__).parent / "files/square.heic").read_bytes()
+    at = data.index(b"ispe") + 8
+    return data[:at] + struct.pack(">II", width, height) + data[at + 8 :]
 
 
 #: Writer, the largest side it can say, the smallest, and whether what is accepted must open (the others need pixels to open).
@@ -102,6 +113,8 @@ WRITERS: dict[str, tuple[Callable[[int, int], bytes], int, int, bool]] = {
     "webp lossless": (webp_lossless, 2**14, 1, False),
     "webp lossy": (webp_lossy, 2**14 - 1, 1, False),
     "avif": (avif, 2**32 - 1, 0, False),
+    "heic": (heic, 2**32 - 1, 0, False),
+    "heic real": (heic_as_made, 2**32 - 1, 1, True),
 }
 
 HEADERS = [
@@ -234,8 +247,15 @@ def test_frames_are_counted(frames: int, kept: int, chain: Any, opened: Any) -> 
 @pytest.mark.parametrize(("pixels", "kept"), [(160, 10), (159, 1)])
 def test_frames_are_counted_with_their_area(pixels: int, kept: int, chain: Any, opened: Any) -> None:
     """Ten frames of 16 pixels are 160 pixels: exactly the limit is an animation, one less leaves the first frame."""
-    result = opened(chain(_animation(10), "flip", limits=WorkLimits(pixels=pixels)))
+    result = opened(chain(_animation(10), "flip", limits=WorkLimits(animation_pixels=pixels)))
     assert getattr(result, "n_frames", 1) == kept
+
+
+@pytest.mark.parametrize(("pixels", "kept"), [(640, 10), (639, 1)])
+def test_frames_of_a_result_are_counted_too(pixels: int, kept: int, chain: Any, opened: Any) -> None:
+    """Frames that grow may not grow beyond the same limit."""
+    grown = opened(chain(_animation(10), ("resize", {"w": "8"}), limits=WorkLimits(animation_pixels=pixels)))
+    assert (grown.size, getattr(grown, "n_frames", 1)) == ((8, 8), kept)
 
 
 def test_a_tile_larger_than_its_picture_is_counted() -> None:
@@ -295,13 +315,13 @@ except SecureDeliveryError as error: print(error.code)
 
 
 def test_an_unknown_format_is_unsupported_whatever_it_is_called() -> None:
-    """Content decides: PostScript, PSD, JPEG 2000, ICO, HEIC and text are refused under the name of a JPEG."""
+    """Content decides: PostScript, PSD, JPEG 2000, ICO, a film and text are refused under the name of a JPEG."""
     starts = (
         b"%!PS-Adobe-3.0",
         b"8BPS\0\1",
         b"\0\0\0\x0cjP  \r\n\x87\n",
         b"\0\0\1\0",
-        b"\0\0\0\x18ftypheic\0\0\0\0",
+        b"\0\0\0\x18ftypisom\0\0\0\0",
         b"P6\n",
         b"",
     )

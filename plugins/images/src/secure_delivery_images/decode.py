@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import pi_heif  # type: ignore[import-untyped]
 from PIL import AvifImagePlugin, Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -48,7 +49,11 @@ _READERS: dict[str, type[ImageFile.ImageFile]] = {
     "TIFF": TiffImageFile,
     "BMP": BmpImageFile,
     "AVIF": AvifImageFile,
+    "HEIC": pi_heif.HeifImageFile,
 }
+#: Formats whose frames are played; of an animated AVIF the first frame is used.
+MOVING = ("GIF", "WEBP", "PNG")
+_WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _BLOCKS = ("exif", "xmp", "icc_profile")
 _ORIENTATION = 0x0112
 _TILE_SIDES = (322, 323)
@@ -68,18 +73,21 @@ _TURNED_BACK = UPRIGHT | {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTAT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the header says: format, width and height as stored, orientation (1 to 8), bytes, whether there are frames."""
+    """What the header says: format, width and height as stored, orientation (1 to 8), bytes, whether there are frames and
+    transparency. `original` is the upright size of the picture that a smaller copy stands for."""
 
     form: str
     stored: Size
     orientation: int
     size: int
     frames: bool
+    alpha: bool = False
+    original: Size | None = None
 
     @property
     def displayed(self) -> Size:
         """The size when upright."""
-        return Size(*self.stored[::-1]) if self.orientation >= 5 else self.stored
+        return self.original or (Size(*self.stored[::-1]) if self.orientation >= 5 else self.stored)
 
 
 @contextmanager
@@ -130,12 +138,13 @@ def inspect(media: Media, limits: WorkLimits) -> Facts:
         if canvas is not None:
             check_area(canvas, limits)
         image = open_image(stream, form, limits)
-        frames = form in ("GIF", "WEBP") and bool(getattr(image, "is_animated", False))
-        orientation = _orientation(image, stream)
+        frames = form in MOVING and bool(getattr(image, "is_animated", False))
+        orientation = 1 if form == "HEIC" else _orientation(image, stream)  # its decoder turns, and its tag is to be ignored
         stored = Size(*image.size)
         if form == "TIFF" and orientation >= 5:
             stored = Size(*image.size[::-1])  # Pillow gives the upright size of this format, and turns it when decoding
-        return Facts(form=form, stored=stored, orientation=orientation, size=size, frames=frames)
+        alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
+        return Facts(form=form, stored=stored, orientation=orientation, size=size, frames=frames, alpha=alpha)
 
 
 def open_image(stream: BinaryIO, form: str, limits: WorkLimits) -> ImageFile.ImageFile:
@@ -156,11 +165,13 @@ def open_image(stream: BinaryIO, form: str, limits: WorkLimits) -> ImageFile.Ima
 def set_up(limits: WorkLimits) -> None:
     """Set what Pillow only offers as module globals. Harmless to repeat; this process does nothing but pictures.
 
-    Its bomb check follows our limit (it still guards GIF frames that grow the canvas); AVIF takes one thread, because a
-    confined worker may not start any and has one core to itself.
+    Its bomb check follows our limit (it still guards GIF frames that grow the canvas); AVIF and HEIC take one thread, because
+    a confined worker has one core to itself. Of HEIC only the picture is read, not what goes with it.
     """
     Image.MAX_IMAGE_PIXELS = limits.pixels
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    pi_heif.options.DECODE_THREADS = 1
+    pi_heif.options.THUMBNAILS = pi_heif.options.DEPTH_IMAGES = pi_heif.options.AUX_IMAGES = False
 
 
 def _orientation(image: ImageFile.ImageFile, stream: BinaryIO) -> int:
@@ -191,16 +202,18 @@ def turned(image: Image.Image, facts: Facts, *, upright: bool) -> Image.Image:
 def all_frames(image: ImageFile.ImageFile, limits: WorkLimits) -> Iterator[tuple[Image.Image, int]]:
     """Each frame as a whole RGBA picture, with its time in milliseconds. Call inside `faults`.
 
-    Stops at once when there are more than `MAX_FRAMES`, or more than `limits.pixels` in all, by raising `TooManyFrames`.
+    Stops at once when there are more than `MAX_FRAMES`, or more than `limits.animation_pixels` in all, by raising
+    `TooManyFrames`. A PNG may hold a picture for those who cannot play it; that is no frame.
     """
     area = 0
+    first = 1 if isinstance(image, PngImageFile) and image.default_image else 0
     for number in range(MAX_FRAMES + 1):
         try:
-            image.seek(number)
+            image.seek(first + number)
         except EOFError:
             return
         area += image.width * image.height
-        if number == MAX_FRAMES or area > limits.pixels:
+        if number == MAX_FRAMES or area > limits.animation_pixels:
             raise TooManyFrames
         image.load()
         frame = image.convert("RGBA")  # before the time is asked: WebP knows it only once the frame is decoded

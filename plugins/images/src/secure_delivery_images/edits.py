@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -35,7 +35,31 @@ _PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
 
 class Edit(Protocol):
     def run(self, image: Image.Image, size: Size, limits: WorkLimits) -> Image.Image:
-        """`size` is what `image` stands for in full. Raises `TooLarge` or `Unsupported`."""
+        """The edited picture. `image` has this size in full; for a `Proportional` edit it may only stand for it.
+
+        Raises `TooLarge` or `Unsupported`.
+        """
+        ...
+
+
+@runtime_checkable
+class Proportional(Protocol):
+    """An edit that can work on pixels that are a smaller copy of what they stand for."""
+
+    def after(self, size: Size) -> Size:
+        """What the result stands for."""
+        ...
+
+    def run(self, image: Image.Image, size: Size, limits: WorkLimits) -> Image.Image: ...
+
+
+@runtime_checkable
+class Mixing(Protocol):
+    """An edit that brings colours of another picture in, and so has to know what the numbers of this one mean."""
+
+    def mix(self, image: Image.Image, profile: bytes, limits: WorkLimits) -> tuple[Image.Image, bytes]:
+        """The edited picture and the colour profile of its pixels. Raises like `Edit.run`, and what reading the other one
+        raises."""
         ...
 
 
@@ -50,15 +74,33 @@ def _whole(value: float) -> int:
     return max(1, math.floor(value + 0.5))
 
 
+def resampled(
+    image: Image.Image,
+    size: Size,
+    box: tuple[float, float, float, float] | None = None,
+    method: Image.Resampling = Image.Resampling.LANCZOS,
+) -> Image.Image:
+    """The picture, or the part of it in the box, at another size."""
+    own_mode = image.mode
+    if own_mode in _PREMULTIPLIED:  # so that colours of invisible pixels do not bleed in; Pillow's own way skips the gap
+        image = image.convert(_PREMULTIPLIED[own_mode])
+    result = image.resize(size, method, box=box, reducing_gap=_GAP)
+    return result.convert(own_mode) if result.mode != own_mode else result
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resize:
-    """Width and height in pixels, 0 for "follows from the other"; `fit` as documented; `align` as fractions of the surplus."""
+    """Width and height in pixels, 0 for "follows from the other"; `fit` as documented; `align` as fractions of the surplus.
+
+    `centre`, as fractions of the picture, is what a crop has in its middle as far as there is picture; it goes before `align`.
+    """
 
     width: int
     height: int
     fit: str = "clip"
     align: tuple[float, float] = (0.5, 0.5)
     filter: str = "lanczos"
+    centre: tuple[float, float] | None = None
 
     def factors(self, size: Size) -> tuple[float, float]:
         """How much wider and higher the whole picture becomes, before anything is cut off."""
@@ -89,7 +131,13 @@ class Resize:
         factor = self.factors(size)[0]
         width, height = min(size.width, target.width / factor), min(size.height, target.height / factor)
         left, top = (size.width - width) * self.align[0], (size.height - height) * self.align[1]
+        if self.centre is not None:
+            left = min(max(0.0, self.centre[0] * size.width - width / 2), size.width - width)
+            top = min(max(0.0, self.centre[1] * size.height - height / 2), size.height - height)
         return left, top, left + width, top + height
+
+    def after(self, size: Size) -> Size:
+        return self.target(size)
 
     def run(self, image: Image.Image, size: Size, limits: WorkLimits) -> Image.Image:
         target = self.target(size)
@@ -99,11 +147,7 @@ class Resize:
         across, down = image.width / size.width, image.height / size.height
         left, top, right, bottom = self._box(size, target)
         box = left * across, top * down, min(image.width, right * across), min(image.height, bottom * down)
-        own_mode = image.mode
-        if own_mode in _PREMULTIPLIED:  # so that colours of invisible pixels do not bleed in; Pillow's own way skips the gap
-            image = image.convert(_PREMULTIPLIED[own_mode])
-        result = image.resize(target, FILTERS[self.filter], box=box, reducing_gap=_GAP)
-        return result.convert(own_mode) if result.mode != own_mode else result
+        return resampled(image, target, box, FILTERS[self.filter])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +169,23 @@ class Crop:
         return image.crop((self.left, self.top, right, bottom))
 
 
+_QUARTERS = {1: Image.Transpose.ROTATE_270, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_90}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Clockwise by quarters of a turn, without touching a pixel's colour."""
+
+    quarters: int
+
+    def after(self, size: Size) -> Size:
+        return Size(*size[::-1]) if self.quarters % 2 else size
+
+    def run(self, image: Image.Image, size: Size, limits: WorkLimits) -> Image.Image:
+        turn = _QUARTERS.get(self.quarters % 4)
+        return image if turn is None else image.transpose(turn)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotate:
     """Clockwise by whole degrees; the canvas grows, its new corners take the background."""
@@ -133,10 +194,8 @@ class Rotate:
     background: Colour
 
     def run(self, image: Image.Image, size: Size, limits: WorkLimits) -> Image.Image:
-        quarters = {0: None, 90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
-        if self.degrees in quarters:
-            turn = quarters[self.degrees]
-            return image if turn is None else image.transpose(turn)
+        if self.degrees % 90 == 0:
+            return Turn(quarters=self.degrees // 90).run(image, size, limits)
         angle = math.radians(self.degrees)
         sine, cosine = abs(math.sin(angle)), abs(math.cos(angle))
         grown = (size.width * cosine + size.height * sine + 2, size.width * sine + size.height * cosine + 2)
@@ -150,6 +209,9 @@ class Mirror:
     """Top to bottom (`flip`), or left to right (`flop`)."""
 
     sideways: bool
+
+    def after(self, size: Size) -> Size:
+        return size
 
     def run(self, image: Image.Image, size: Size, limits: WorkLimits) -> Image.Image:
         return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT if self.sideways else Image.Transpose.FLIP_TOP_BOTTOM)

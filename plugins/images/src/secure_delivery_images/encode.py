@@ -16,12 +16,13 @@ from io import BytesIO
 from typing import Any
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import TiffImageFile
 
 from secure_delivery.plugin import ProcessingLimit, TooLarge
 
 from .colours import WHITE, Colour
-from .modes import flattened, has_alpha, without_opaque_alpha
+from .modes import fitting, flattened, has_alpha, in_srgb, without_opaque_alpha
 
 DEFAULT_QUALITY = {"JPEG": 85, "WEBP": 80, "AVIF": 65}
 _FULL_COLOUR_FROM = 90
@@ -30,9 +31,15 @@ _OPAQUE_FROM = 128  # GIF knows only seen and unseen
 _TAILORED_UP_TO = 24_000_000  # pixels; tables made for the picture need all its coefficients in memory
 _AVIF_SPEED = 8  # of 0 to 10: half the size of JPEG already, at a tenth of the time of the default
 
-ANIMATED = ("GIF", "WEBP")
+#: What a source in several frames can become without losing them. PNG is asked for where a still picture is wanted, so only
+#: one that moves already goes on moving.
+_ANIMATED = {"GIF": ("GIF", "WEBP"), "WEBP": ("GIF", "WEBP"), "PNG": ("GIF", "WEBP", "PNG")}
+#: What is written when the format of the source cannot be.
+_INSTEAD = {"HEIC": "JPEG"}
 WITH_QUALITY = ("JPEG", "WEBP", "AVIF")
 WITH_CMYK = ("JPEG", "TIFF")
+_WITH_EXIF = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF")
+_WITHOUT_PROFILE = ("GIF", "BMP")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +47,14 @@ class Encoding:
     """How a result is to be written.
 
     `form` is Pillow's word for the format, None for that of the source; `quality` 1 to 100, "input", or None for the
-    default; `bounded`: not larger than the source; `compress`: more effort; `keep_metadata`: EXIF, XMP and profile stay.
+    default; `bounded`: not larger than the source; `compress`: more effort; `metadata`: the profile of EXIF and XMP.
     """
 
     form: str | None = None
     quality: int | str | None = None
     progressive: bool = False
     compress: bool = False
-    keep_metadata: bool = False
+    metadata: str = "none"
     bounded: bool = False
     background: Colour | None = None
     colorspace: str = "rgb"
@@ -55,7 +62,7 @@ class Encoding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What goes along with the pixels of the source: its JPEG tables and subsampling, and metadata if it may stay."""
+    """What goes along with pixels: their colour profile, the source's JPEG tables, and metadata that may stay."""
 
     profile: bytes = b""
     exif: bytes = b""
@@ -73,6 +80,16 @@ class Frames:
     loop: int | None = None
 
 
+def written_as(form: str) -> str:
+    """The format of a result that nobody named, by that of its source."""
+    return _INSTEAD.get(form, form)
+
+
+def moves(source: str, form: str) -> bool:
+    """Whether an animation of one format stays one in another."""
+    return form in _ANIMATED.get(source, ())
+
+
 def encode(frames: Frames, form: str, encoding: Encoding, kept: Kept) -> bytes:
     """The bytes of a file.
 
@@ -83,15 +100,16 @@ def encode(frames: Frames, form: str, encoding: Encoding, kept: Kept) -> bytes:
     size = frames.images[0].size
     if longest is not None and max(size) > longest:
         raise TooLarge(f"{size} as {form}", public=f"A {form} result may have {longest} pixels a side.")
-    images = [_suited(image, form, encoding) for image in frames.images]
-    options = _options(form, encoding, kept)
+    profile = _profile(frames.images[0].mode, form, encoding, kept)
+    images = [_suited(in_srgb(image, b"" if profile else kept.profile), form, encoding) for image in frames.images]
+    options = _options(form, encoding, kept, fitting(profile, images[0].mode))
     if form == "JPEG" and size[0] * size[1] > _TAILORED_UP_TO:
         options["optimize"] = False
     if len(images) > 1:
         options |= {"save_all": True, "append_images": images[1:], "duration": list(frames.times)}
-        options |= {"disposal": 2} if form == "GIF" else {}
-        if frames.loop is not None:
-            options["loop"] = frames.loop
+        options |= {"GIF": {"disposal": 2}, "PNG": {"disposal": 0, "blend": 0}}.get(form, {})
+        if frames.loop is not None or form != "GIF":
+            options["loop"] = 1 if frames.loop is None else frames.loop
     with _bare(images, form):
         return _written(images, form, options)
 
@@ -116,6 +134,13 @@ def _written(images: Sequence[Image.Image], form: str, options: dict[str, Any]) 
     except (OSError, RuntimeError) as error:
         raise ProcessingLimit(f"encoding {form}: {error}") from error
     return out.getvalue()
+
+
+def _profile(mode: str, form: str, encoding: Encoding, kept: Kept) -> bytes:
+    """The colour profile that goes with the pixels as they are; empty when they have to become sRGB first."""
+    inks = encoding.colorspace == "cmyk" and form in WITH_CMYK and mode != "CMYK"
+    grey = mode in ("L", "LA") and form in ("WEBP", "AVIF")  # which know colours only
+    return b"" if form in _WITHOUT_PROFILE or inks or grey else kept.profile
 
 
 def _suited(image: Image.Image, form: str, encoding: Encoding) -> Image.Image:
@@ -149,13 +174,16 @@ def _palette(image: Image.Image) -> Image.Image:
     return result
 
 
-def _options(form: str, encoding: Encoding, kept: Kept) -> dict[str, Any]:
+def _options(form: str, encoding: Encoding, kept: Kept, profile: bytes) -> dict[str, Any]:
     """What the writer of the format is told; empty metadata is said expressly, or Pillow would take the source's."""
-    options: dict[str, Any] = {"icc_profile": kept.profile or None} if form not in ("GIF", "BMP") else {}
-    if encoding.keep_metadata and form in ("JPEG", "WEBP", "AVIF"):
-        options |= {name: block for name, block in (("exif", kept.exif), ("xmp", kept.xmp)) if block}
-    elif encoding.keep_metadata and form == "PNG" and kept.exif:
+    options: dict[str, Any] = {"icc_profile": profile or None} if form not in _WITHOUT_PROFILE else {}
+    if kept.exif and form in _WITH_EXIF:
         options["exif"] = kept.exif
+    if kept.xmp and form in ("JPEG", "WEBP", "AVIF"):
+        options["xmp"] = kept.xmp
+    elif kept.xmp and form == "PNG":
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", kept.xmp.decode("utf-8", "replace"))
     return options | _effort(form, encoding, kept)
 
 

@@ -5,7 +5,8 @@ Must not know: Pillow, pixels, limits.
 
 The list is closed and content decides (security promise 44). Dimensions are read here for the two formats whose decoder
 does real work on opening: libwebp reserves the canvas twice, libavif refuses above a limit of its own; for both the honest
-answer (too large) must come first. The other formats announce their size through Pillow, which decodes nothing on opening.
+answer (too large) must come first. HEIC is built of the same boxes as AVIF. The other formats announce their size through
+Pillow, which decodes nothing on opening.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ MIMETYPES = {
     "TIFF": "image/tiff",
     "BMP": "image/bmp",
     "AVIF": "image/avif",
+    "HEIC": "image/heic",
 }
 FORMS = {mimetype: form for form, mimetype in MIMETYPES.items()}
 
@@ -36,6 +38,7 @@ _SIGNATURES = (
 )
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # lengths of the header behind the two letters, which alone are no signature
 _AVIF_BRANDS = (b"avif", b"avis")
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis")
 _MAX_CHUNKS = 1 << 16
 _MAX_EXIF = 1 << 20
 _MAX_BOXES = 4096  # a picture has a few dozen; a hostile file must not keep us counting
@@ -58,23 +61,26 @@ def format_of(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         length = int.from_bytes(head[:4], "big")
         brands = [head[8:12], *(head[at : at + 4] for at in range(16, min(length, HEAD), 4))]
-        return "AVIF" if any(brand in _AVIF_BRANDS for brand in brands) else None
+        if any(brand in _AVIF_BRANDS for brand in brands):
+            return "AVIF"
+        return "HEIC" if any(brand in _HEIC_BRANDS for brand in brands) else None
     return None
 
 
 def announced(stream: BinaryIO, form: str) -> Size | None:
-    """The canvas a WebP or AVIF file announces, or None where the format or the file does not say it up front.
+    """The canvas a WebP, AVIF or HEIC file announces, or None where the format or the file does not say it up front.
 
     `stream` is at the start of the file; where it is afterwards is not said. Never raises for what the file contains.
     """
     if form == "WEBP":
-        return _webp(stream.read(30))
-    if form == "AVIF":
-        return _avif(stream)
+        return webp_canvas(stream.read(30))
+    if form in ("AVIF", "HEIC"):
+        return _largest(stream)
     return None
 
 
-def _webp(head: bytes) -> Size | None:
+def webp_canvas(head: bytes) -> Size | None:
+    """The canvas of a WebP file by its first 30 bytes."""
     chunk, body = head[12:16], head[20:]
     if chunk == b"VP8X" and len(body) >= 10:
         return Size(1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little"))
@@ -87,7 +93,7 @@ def _webp(head: bytes) -> Size | None:
     return None
 
 
-def _avif(stream: BinaryIO) -> Size | None:
+def _largest(stream: BinaryIO) -> Size | None:
     """The largest `ispe` property: of a picture put together from tiles, that is the whole."""
     found = Size(0, 0)
     spans = [(0, stream.seek(0, 2))]

@@ -1,17 +1,17 @@
-"""Pixel modes and colour profiles: every picture becomes eight-bit sRGB or grey, with or without transparency.
+"""Pixel modes and colour profiles: every picture becomes eight bits a channel, colours or grey, with or without transparency.
 
 Knows: Pillow's modes, ICC profiles. Must not know: formats, tasks, limits.
 
-Colours are converted to sRGB and the profile is dropped: a result without profile shows right everywhere, is smaller, and
-carries nothing of the source. The exceptions are asked for: `colorspace:input` keeps CMYK, `compress=metadata:true` keeps
-the profile beside the pixels it describes.
+A picture keeps its own colours and the profile that explains them; a profile that says no more than "sRGB" is left out,
+because that is what pixels without one are. CMYK becomes sRGB by way of its profile, unless `colorspace:input` keeps it.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from io import BytesIO
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageMath
 
 from secure_delivery.plugin import Unsupported
 
@@ -20,10 +20,12 @@ from .colours import Colour
 _PLAIN = {"1": "L", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "PA": "RGBA"}
 _BAND = 256  # rows
 _READY = ("L", "LA", "RGB", "RGBA")
+_SPACES = {"1": "GRAY", "L": "GRAY", "LA": "GRAY", "RGB": "RGB", "RGBA": "RGB", "P": "RGB", "PA": "RGB", "CMYK": "CMYK"}
+_LARGEST_PROFILE = 1 << 20  # bytes (security promise 43)
 
 
-def working(image: Image.Image, *, keep_cmyk: bool = False, keep_profile: bool = False) -> tuple[Image.Image, bytes]:
-    """The decoded picture in a working mode (`L`, `LA`, `RGB`, `RGBA`; `CMYK` if kept), and the profile that still applies.
+def working(image: Image.Image, *, keep_cmyk: bool = False) -> tuple[Image.Image, bytes]:
+    """The decoded picture in a working mode (`L`, `LA`, `RGB`, `RGBA`; `CMYK` if kept), and the profile of its colours.
 
     The profile is empty when colours are sRGB. Raises `Unsupported` for samples of 32 bits and for Lab.
     """
@@ -33,16 +35,39 @@ def working(image: Image.Image, *, keep_cmyk: bool = False, keep_profile: bool =
             return image, profile
         return _to_srgb(image, profile) or image.convert("RGB"), b""
     image = _eight_bits(image)
-    if not profile or _is_srgb(profile):
-        return image, b""
-    if keep_profile:
-        return image, profile
-    return _to_srgb(image, profile) or image, b""
+    return image, fitting(profile, image.mode)
+
+
+def fitting(profile: bytes, mode: str) -> bytes:
+    """The profile, if it is one, says more than "sRGB" and speaks of that kind of pixels; else nothing."""
+    if not profile or len(profile) > _LARGEST_PROFILE:
+        return b""
+    space, description = _described(bytes(profile))
+    return bytes(profile) if space == _SPACES.get(mode) and not description.startswith("sRGB") else b""
+
+
+def in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """The same colours as sRGB numbers."""
+    return (_to_srgb(image, profile) or image) if fitting(profile, image.mode) else image
+
+
+def in_space(image: Image.Image, profile: bytes, wanted: bytes) -> Image.Image:
+    """The same colours as numbers of another profile (of RGB; empty for sRGB), in mode `RGB` or `RGBA`."""
+    if fitting(profile, image.mode) == wanted:
+        return image.convert("RGBA" if has_alpha(image) else "RGB")
+    image = in_srgb(image, profile).convert("RGBA" if has_alpha(image) else "RGB")
+    return (_through(image, b"", wanted) or image) if wanted else image
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):  # by way of 32 bits: converting straight to "L" cuts everything above 255 to white
-        return image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
+        levels = image.convert("I")
+        result = levels.point(lambda level: level * (1 / 256)).convert("L")
+        unseen = image.info.get("transparency")
+        if isinstance(unseen, int):  # the one level that stands for nothing, in all its 16 bits
+            seen = ImageMath.lambda_eval(lambda planes: planes["convert"](planes["levels"] != unseen, "L"), levels=levels)
+            result.putalpha(seen.point([0, *[255] * 255]))
+        return result
     if image.mode == "P" or (image.mode in ("1", "L", "RGB") and "transparency" in image.info):
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
     if image.mode in _READY:
@@ -52,26 +77,36 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image.convert(_PLAIN[image.mode])
 
 
-def _is_srgb(profile: bytes) -> bool:
+@lru_cache(maxsize=16)
+def _described(profile: bytes) -> tuple[str, str]:
+    """The colour space of a profile and its description, both empty when it is none."""
     try:
-        described = ImageCms.ImageCmsProfile(BytesIO(profile)).profile.profile_description
+        facts = ImageCms.ImageCmsProfile(BytesIO(profile)).profile
+        return facts.xcolor_space.strip(), facts.profile_description or ""
     except (OSError, ValueError):
-        return True  # not a profile at all: as if there were none
-    return (described or "").startswith("sRGB")
+        return "", ""
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
     """Colours through the profile, transparency untouched; None when there is no usable profile."""
-    if not profile:
-        return None
-    alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
+    return _through(image, profile, b"") if profile else None
+
+
+def _opened(profile: bytes) -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(BytesIO(profile) if profile else ImageCms.createProfile("sRGB"))
+
+
+def _through(image: Image.Image, one: bytes, other: bytes) -> Image.Image | None:
+    """Colours of one profile as those of another (of RGB), or None when one of them is damaged or of another space.
+
+    An empty profile is sRGB.
+    """
+    alpha = image.getchannel("A") if has_alpha(image) else None
     colours = image.convert(image.mode[:-1]) if alpha is not None else image
     try:
-        result = ImageCms.profileToProfile(
-            colours, ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return None  # a profile of another colour space, or damaged: the numbers are taken as they are
+        result = ImageCms.profileToProfile(colours, _opened(one), _opened(other), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
     if result is not None and alpha is not None:
         result.putalpha(alpha)
     return result

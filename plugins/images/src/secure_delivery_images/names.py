@@ -10,6 +10,7 @@ _EXTENSIONS = {
     "TIFF": ("tiff", "tif"),
     "BMP": ("bmp", "dib"),
     "AVIF": ("avif",),
+    "HEIC": ("heic", "heif"),
 }
 _LONGEST = 5  # characters of what is taken for an extension; `holiday.september` keeps its second half
 

@@ -1,15 +1,18 @@
-"""Taking metadata out of a file without touching its pixels.
+"""Taking metadata out of a file, and putting some in, without touching its pixels.
 
 Knows: the segments of JPEG, the chunks of PNG and WebP. Must not know: Pillow, how pixels are coded.
 
 Source: ITU-T T.81 annex B, the PNG specification (third edition) section 11, RFC 9649 section 2.7. What follows the end of
-the picture is left out as well. Kept is only what pixels need, so blocks that are not known go too. The result is never
+the picture is left out as well. Kept is only what pixels need, so blocks that are not known go too. What is stripped is never
 longer than the file. All functions take files that were decoded successfully before; they raise `ValueError` otherwise.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
+
+from .headers import webp_canvas
 
 _APP0, _APP2, _APP14, _APP15, _COMMENT = 0xE0, 0xE2, 0xEE, 0xEF, 0xFE
 _SCAN, _END = 0xDA, 0xD9
@@ -17,8 +20,12 @@ _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 
 _PNG_START = 8
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP"})
+_PNG_KEPT |= {b"acTL", b"fcTL", b"fdAT"}  # the frames of an animation
 _WEBP_KEPT = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
-_WEBP_EXIF_AND_XMP = 0b0000_1100
+_WEBP_ALPHA, _WEBP_EXIF, _WEBP_XMP = 0b0001_0000, 0b0000_1000, 0b0000_0100
+_WEBP_EXIF_AND_XMP = _WEBP_EXIF | _WEBP_XMP
+_EXIF_START = b"Exif\0\0"
+_LARGEST_SEGMENT = 0xFFFF - 2  # bytes of a block in JPEG; XMP beyond it would need a second part
 
 
 def stripped(data: bytes, form: str) -> bytes | None:
@@ -30,6 +37,53 @@ def stripped(data: bytes, form: str) -> bytes | None:
         return work(data)
     except (struct.error, IndexError) as error:
         raise ValueError(f"{form} ends early") from error
+
+
+def described(data: bytes, form: str, exif: bytes, xmp: bytes) -> bytes:
+    """A stripped file with EXIF and XMP blocks, either of them empty for none. Blocks a format has no room for are left out."""
+    if not exif and not xmp:
+        return data
+    work = {"JPEG": _into_jpeg, "PNG": _into_png, "WEBP": _into_webp}.get(form)
+    if work is None:
+        raise ValueError(f"{form} takes no blocks here")
+    return work(data, exif.removeprefix(_EXIF_START), xmp)
+
+
+def _into_jpeg(data: bytes, exif: bytes, xmp: bytes) -> bytes:
+    blocks = [_EXIF_START + exif] if exif else []
+    blocks += [b"http://ns.adobe.com/xap/1.0/\0" + xmp] if xmp else []
+    segments = [b"\xff\xe1" + struct.pack(">H", 2 + len(block)) + block for block in blocks if len(block) <= _LARGEST_SEGMENT]
+    at = 2
+    if data[2:4] == b"\xff\xe0":  # readers of JFIF want its block first
+        at = 4 + struct.unpack_from(">H", data, 4)[0]
+    return b"".join([data[:at], *segments, data[at:]])
+
+
+def _into_png(data: bytes, exif: bytes, xmp: bytes) -> bytes:
+    chunks = [(b"eXIf", exif)] if exif else []
+    chunks += [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)] if xmp else []
+    at = _PNG_START + 12 + struct.unpack_from(">I", data, _PNG_START)[0]  # behind the header
+    made = [struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks]
+    return b"".join([data[:at], *made, data[at:]])
+
+
+def _into_webp(data: bytes, exif: bytes, xmp: bytes) -> bytes:
+    flags = (_WEBP_EXIF if exif else 0) | (_WEBP_XMP if xmp else 0)
+    body = data[12:]
+    if body[:4] == b"VP8X":
+        body = body[:8] + bytes([body[8] | flags]) + body[9:]
+    else:
+        canvas = webp_canvas(data[:30])
+        if canvas is None:
+            raise ValueError("no WebP picture")
+        seen_through = body[:4] == b"VP8L" and body[12] & 0b0001_0000  # the bit behind twice 14 bits of size
+        sides = b"".join((side - 1).to_bytes(3, "little") for side in canvas)
+        head = bytes([flags | (_WEBP_ALPHA if seen_through else 0), 0, 0, 0]) + sides
+        body = b"VP8X" + struct.pack("<I", len(head)) + head + body
+    for kind, block in ((b"EXIF", exif), (b"XMP ", xmp)):
+        if block:
+            body += kind + struct.pack("<I", len(block)) + block + bytes(len(block) & 1)
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
 
 
 def _jpeg(data: bytes) -> bytes:

@@ -35,10 +35,11 @@ from .colours import WHITE, colour
 if TYPE_CHECKING:
     from .picture import Picture
 
-VERSION = "1"
+VERSION = "2"
 
 _QUALITY = either(choice("input"), integer(1, 100))
 _OUTPUT_QUALITY = 100  # the documented default of `output`; every other task uses the encoder's own
+ASKED_FOR = "no_location"  # the metadata profile that `metadata:true` of a task asks for
 _VERTICAL = {"top": 0.0, "middle": 0.5, "center": 0.5, "bottom": 1.0}
 _HORIZONTAL = {"left": 0.0, "center": 0.5, "middle": 0.5, "right": 1.0}
 
@@ -62,7 +63,11 @@ _DOCUMENTS = ("doc", "docx", "html", "odp", "ods", "odt", "pdf", "ppt", "pptx", 
 
 
 class PictureTask:
-    """A transformation of pictures: what all tasks here share."""
+    """A transformation of pictures: what all tasks here share.
+
+    A task that can do with a smaller copy of its picture also has `scale` (see `Scaling`): it says how much it shrinks one,
+    1.0 for not at all, None when it wants the original file.
+    """
 
     params: ClassVar[tuple[Param, ...]] = ()
     version = VERSION
@@ -70,6 +75,7 @@ class PictureTask:
     def warm(self) -> None:
         """Import Pillow and all it would load late, before a worker is confined."""
         import_module(".picture", __package__).warm()
+        import_module(".faces", __package__)
 
     def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
         """Note what is to be done; the picture is decoded and encoded once, when the last result is opened.
@@ -78,7 +84,7 @@ class PictureTask:
         """
         from .picture import Picture
 
-        return self.change(Picture.of(media, shop.limits), options)
+        return self.change(Picture.taken(media, shop), options)
 
     def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
         raise NotImplementedError
@@ -103,27 +109,43 @@ class Resize(PictureTask):
         if not options["width"] and not options["height"]:
             raise ValueError("one of width and height must be greater than 0.")
 
+    def asks(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("faces",) if _by_faces(options) else ()
+
+    def scale(self, options: Mapping[str, Any], size: tuple[int, int]) -> float | None:
+        wide = options["width"] / size[0] if options["width"] else None
+        high = options["height"] / size[1] if options["height"] else None
+        if wide is None or high is None:
+            factor = wide or high or 1.0
+        else:
+            factor = max(wide, high) if options["fit"] in ("crop", "scale") else min(wide, high)
+        return min(1.0, factor) if options["fit"] == "max" else factor
+
     def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
-        if options["align"] == "faces":
-            raise Unsupported(public="resize: align:faces needs a plugin that finds faces, and none is installed.")
-        return super().apply(media, options, shop)
+        from .edits import Resize
+        from .faces import middle
+        from .picture import Picture
 
-    def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
-        from . import edits
-
+        picture = Picture.taken(media, shop)
         return picture.edited(
-            edits.Resize(
+            Resize(
                 width=options["width"],
                 height=options["height"],
                 fit=options["fit"],
-                align=_fractions(options["align"]),
+                align=fractions(options["align"]),
                 filter=options["filter"],
+                centre=middle(picture, shop) if _by_faces(options) else None,
             )
         )
 
 
-def _fractions(align: Any) -> tuple[float, float]:
-    """How much of the surplus is cut off at the left and at the top."""
+def _by_faces(options: Mapping[str, Any]) -> bool:
+    """Whether faces decide what is cut off: where nothing is, nobody looks for them."""
+    return options["align"] == "faces" and options["fit"] == "crop" and bool(options["width"] and options["height"])
+
+
+def fractions(align: Any) -> tuple[float, float]:
+    """How much of the surplus lies at the left and at the top."""
     if isinstance(align, str):
         return _HORIZONTAL.get(align, 0.5), _VERTICAL.get(align, 0.5)
     vertical, horizontal = align
@@ -168,6 +190,10 @@ class Rotate(PictureTask):
         if options["deg"] == "exif" and options["exif"] is False:
             raise ValueError("deg:exif and exif:false contradict each other.")
 
+    def scale(self, options: Mapping[str, Any], size: tuple[int, int]) -> float | None:
+        """1.0 where sides stay sides; a copy knows nothing of the tag that `exif:false` is about."""
+        return 1.0 if options["exif"] is not False and options["deg"] in (None, "exif", 0, 180) else None
+
     def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
         from . import edits
 
@@ -175,11 +201,17 @@ class Rotate(PictureTask):
             picture = picture.unturned()
         if options["deg"] in (None, "exif"):
             return picture
-        return picture.edited(edits.Rotate(degrees=options["deg"], background=tuple(options["background"])))
+        degrees = options["deg"]
+        if degrees % 90 == 0:
+            return picture.edited(edits.Turn(quarters=degrees // 90))
+        return picture.edited(edits.Rotate(degrees=degrees, background=tuple(options["background"])))
 
 
 class Flip(PictureTask):
     """`flip`: top to bottom."""
+
+    def scale(self, options: Mapping[str, Any], size: tuple[int, int]) -> float | None:
+        return 1.0
 
     def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
         from . import edits
@@ -189,6 +221,9 @@ class Flip(PictureTask):
 
 class Flop(PictureTask):
     """`flop`: left to right."""
+
+    def scale(self, options: Mapping[str, Any], size: tuple[int, int]) -> float | None:
+        return 1.0
 
     def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
         from . import edits
@@ -218,6 +253,11 @@ class Output(PictureTask):
         Param("pageorientation", choice("portrait", "landscape"), ("r",)),
     )
 
+    def scale(self, options: Mapping[str, Any], size: tuple[int, int]) -> float | None:
+        """1.0 unless it is about the file itself: its pages, what it says of itself, its tables or inks."""
+        own = options["docinfo"] or options["page"] != 1 or "input" in (options["quality"], options["colorspace"])
+        return None if own else 1.0
+
     def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
         if options["docinfo"]:
             raise Unsupported(public="output: docinfo describes documents, and this file is a picture.")
@@ -233,7 +273,7 @@ class Output(PictureTask):
         changes: dict[str, Any] = {"form": form, "colorspace": options["colorspace"]}
         changes["progressive"] = wanted == "pjpg" or (wanted is None and encoding.progressive)
         changes["compress"] = options["compress"] or encoding.compress
-        changes["keep_metadata"] = encoding.keep_metadata and not options["strip"]
+        changes["metadata"] = "none" if options["strip"] else encoding.metadata
         changes["quality"] = options["quality"] or encoding.quality or _OUTPUT_QUALITY
         if options["background"] is not None:
             changes["background"] = tuple(options["background"])
@@ -248,6 +288,9 @@ class Quality(PictureTask):
 
     params = (Param("value", _QUALITY, ("v",), REQUIRED),)
 
+    def scale(self, options: Mapping[str, Any], size: tuple[int, int]) -> float | None:
+        return None if options["value"] == "input" else 1.0
+
     def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
         if picture.form not in ("JPEG", "WEBP"):
             return picture
@@ -257,7 +300,7 @@ class Quality(PictureTask):
 class Compress(PictureTask):
     """`compress`: smaller without visible loss, for PNG and JPEG; other formats only lose their metadata.
 
-    `metadata:true` keeps EXIF, XMP and the colour profile of the source.
+    `metadata:true` keeps EXIF and XMP of the source, except for the place: only an application's own profile lets that out.
     """
 
     params = (Param("metadata", boolean(), ("m",), False),)
@@ -266,14 +309,18 @@ class Compress(PictureTask):
         return ("exif",) if options["metadata"] else ()
 
     def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
-        return picture.encoded(compress=True, keep_metadata=options["metadata"])
+        picture = picture.encoded(compress=True)
+        return picture.allowing(ASKED_FOR) if options["metadata"] else picture
 
 
 class NoMetadata(PictureTask):
     """`no_metadata`: the same pixels without EXIF, XMP, texts and thumbnail."""
 
+    def scale(self, options: Mapping[str, Any], size: tuple[int, int]) -> float | None:
+        return 1.0
+
     def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
-        return picture.encoded(keep_metadata=False)
+        return picture.encoded(metadata="none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +342,9 @@ class Report:
 class ImageSize(PictureTask):
     """`imagesize`: width and height in pixels, upright, as JSON."""
 
+    def scale(self, options: Mapping[str, Any], size: tuple[int, int]) -> float | None:
+        return 1.0
+
     def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
         width, height = picture.dimensions()
         data = json.dumps({"width": width, "height": height}).encode()
@@ -303,6 +353,8 @@ class ImageSize(PictureTask):
 
 def transformations() -> dict[str, Transformation]:
     """Every task by its name in URLs."""
+    from .effects import transformations as effects  # whose tasks are made from those here
+
     return {
         "resize": Resize(),
         "crop": Crop(),
@@ -314,4 +366,5 @@ def transformations() -> dict[str, Transformation]:
         "compress": Compress(),
         "no_metadata": NoMetadata(),
         "imagesize": ImageSize(),
+        **effects(),
     }
