@@ -1,0 +1,46 @@
+"""Seeing for secure-delivery: the detectors `faces`, `ocr` and `doc_detection`, and the tasks `detect_faces`, `crop_faces`,
+`pixelate_faces`, `blur_faces`, `redeye` and `doc_detection`.
+
+Knows: the hooks. Must not know: OpenCV, Pillow, numpy, which only worker processes load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+from secure_delivery.plugin import ConfigurationError, Detector, Settings, Transformation, hookimpl
+
+from . import library
+from .detectors import detectors
+from .tasks import transformations
+
+_OLDEST_OPENCV = 5  # the first whose network engine runs the reading models
+
+
+@hookimpl
+def self_test(settings: Settings) -> None:
+    """Say why nothing can be seen here: OpenCV is missing or too old, or a model is not where its package keeps it.
+
+    Metadata and folders are read; nothing is imported.
+    """
+    try:
+        found = version("opencv-python-headless")
+    except PackageNotFoundError:
+        raise ConfigurationError("opencv-python-headless is not installed") from None
+    if int(found.partition(".")[0]) < _OLDEST_OPENCV:
+        raise ConfigurationError(f"OpenCV {found} is too old; {_OLDEST_OPENCV} or later is needed")
+    for which in library.MODELS:
+        library.model(which)
+
+
+@hookimpl
+def register_detectors(settings: Settings) -> Mapping[str, Detector]:
+    """Faces, text, documents; there are no settings."""
+    return detectors()
+
+
+@hookimpl
+def register_transformations(settings: Settings) -> Mapping[str, Transformation]:
+    """The tasks on faces and documents; there are no settings."""
+    return transformations()
