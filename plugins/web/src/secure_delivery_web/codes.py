@@ -25,8 +25,8 @@ _SIDE = 512  # pixels that a picture has at least, unless one module is one pixe
 class Qr:
     """`qr`: of a picture the text of the first code in it, `{"data": "..."}` (null when there is none); of a text, a picture.
 
-    For making: `version` 1 to 40 (the smallest that fits), `error_correction` L, M, Q, H (M), `format` png, jpg, webp, gif, svg.
-    The content of the source decides what is done. Reading takes QR codes, Micro QR codes and rectangular ones.
+    For making: `version` 1 to 40 (the smallest that fits), `error_correction` L, M, Q, H (M), `format` png, jpg, webp, gif or
+    svg (png). The content of the source decides what is done. Reading takes QR codes, Micro QR codes and rectangular ones.
     """
 
     params: ClassVar[tuple[Param, ...]] = (

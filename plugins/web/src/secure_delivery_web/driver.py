@@ -213,8 +213,10 @@ def take(browser: Browser, wish: Wish) -> bytes:
 
 
 def visit(browser: Browser, wish: Wish) -> None:
-    """Go to the page and wait until it is there, and for the time that was asked for. What the proxy refuses, it answers with an
-    error and no text, and that is no page to the browser."""
+    """Go to the page and wait until it is there, and for the time that was asked for.
+
+    What the proxy refuses, it answers with an error and no text, and that is no page to the browser.
+    """
     answer = browser.ask("Page.navigate", wait=LOADING, url=wish.url)
     if answer.get("errorText"):
         raise Trouble("no_page", str(answer["errorText"]))

@@ -22,6 +22,7 @@ MOST_BYTES = 16 * 1024 * 1024  # the Go library takes about thirty times the tex
 
 #: Years of the language by its names. The minifier writes nothing newer than that; it does not rewrite what is there.
 _TARGETS = {"es5": 2009, "es6": 2015, "esnext": 0} | {f"es{year}": year for year in range(2015, 2026)}
+_DEFAULTS: dict[str, str | bool | int] = {"js-keep-var-names": False, "js-version": 0, "js-precision": 0, "css-precision": 0}
 #: Steps of the minifier that the service once used; the Swift SDK can send each.
 _STEPS = (
     "booleans builtIns consecutiveAdds deadcode evaluate flipComparisons guards infinity memberExpressions numericLiterals "
@@ -107,8 +108,7 @@ def _text(media: Media, shop: Workshop) -> str:
 def _minified(task: str, mimetype: str, text: str, settings: dict[str, str | bool | int]) -> str:
     import minify  # type: ignore[import-untyped]
 
-    if settings:
-        minify.config(settings)
+    minify.config(_DEFAULTS | settings)  # all of them each time: the library remembers, and a worker may do several jobs
     room = " " * (len(text) // 4 + 64)  # it writes into as many bytes as it was given, and a few texts grow
     try:
         return str(minify.string(mimetype, text + "\n" + room))
