@@ -66,6 +66,11 @@ class Rendition:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
+    def bytes_name(self) -> str:
+        """A name for exactly these bytes, in a memory."""
+        return f"{self.key}{self.checksum:08x}"
+
+    @property
     def etag(self) -> str:
         """A strong entity tag: results of the same question may differ in bytes when they are made again."""
         return f"{self.key[:24]}{self.checksum:08x}"
@@ -186,12 +191,9 @@ class RenditionStore:
             if found is None:
                 return None
             facts, offset, size, checksum = found
-            if size <= _SYNCED:
-                data = os.pread(descriptor, size, offset)
-                if zlib.crc32(data) != checksum:
-                    return None
-                if size <= SMALL:
-                    self.memory.put(key, data)
+            data = os.pread(descriptor, size, offset) if size <= _SYNCED else None
+            if data is not None and zlib.crc32(data) != checksum:
+                return None
         finally:
             os.close(descriptor)
         application, kind, name = folder.split("/")
@@ -207,6 +209,8 @@ class RenditionStore:
             checksum=checksum,
             extra=facts["extra"],
         )
+        if data is not None and size <= SMALL:
+            self.memory.put(rendition.bytes_name, data)
         return _Known(rendition, offset, (status.st_ino, status.st_mtime_ns))
 
     # -- reading
@@ -250,7 +254,7 @@ class RenditionStore:
             raise
         kept = replace(rendition, size=size, checksum=checksum)
         if piece is not None and size <= SMALL:
-            self.memory.put(kept.key, piece)
+            self.memory.put(kept.bytes_name, piece)
         self._known[kept.key] = _Known(kept, _HEAD.size + len(raw), (status.st_ino, status.st_mtime_ns))
         self._touched[kept.key] = self._clock()
         return kept
@@ -331,9 +335,10 @@ class RenditionStore:
         return count
 
     def _forget(self, key: str) -> None:
-        self._known.pop(key, None)
         self._touched.pop(key, None)
-        self.memory.drop(key)
+        known = self._known.pop(key, None)
+        if known is not None:
+            self.memory.drop(known.rendition.bytes_name)
 
 
 def is_entry(name: str) -> bool:

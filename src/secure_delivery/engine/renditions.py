@@ -117,11 +117,11 @@ class Renditions:
 
     def read(self, rendition: Rendition) -> bytes:
         """All bytes of a small result, from memory where they are. Raises `NotFound`, `StorageFault`."""
-        data = self.store.memory.get(rendition.key)
+        data = self.store.memory.get(rendition.bytes_name)
         if data is None:
             with self.store.open(rendition) as stream:
                 data = stream.read()
-            self.store.memory.put(rendition.key, data)
+            self.store.memory.put(rendition.bytes_name, data)
         return data
 
     def of(self, application: str, handle: str) -> list[Rendition]:
@@ -227,8 +227,8 @@ class Renditions:
                 output=output.fileno(),
                 application=application.api_key,
                 max_pixels=limits.max_pixels,
-                max_animation_pixels=limits.max_animation_pixels,
                 max_bytes=limits.max_bytes,
+                max_animation_pixels=limits.max_animation_pixels,
                 metadata=metadata or application.metadata_profile,
                 original=original,
             )
