@@ -319,10 +319,13 @@ def _enter(rules: int | None) -> None:
 _PROGRAM_READS = (
     "/bin", "/sbin", "/usr", "/lib", "/lib64", "/opt", "/proc", "/sys/devices/system/cpu", "/etc/alternatives", "/etc/chromium",
     "/etc/fonts", "/etc/ld.so.cache", "/etc/libreoffice", "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd", "/etc/ssl",
+    "/var/lib/libreoffice", "/var/spool/libreoffice",
 )  # fmt: skip
 _PROGRAM_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 _PROGRAM_FILES = 4096
 _CONNECT_TCP = 1 << 1
+_REMOVE_FILE, _MAKE_SOCKET = 1 << 5, 1 << 9
+_SOCKETS = "/tmp"  # noqa: S108 - where LibreOffice makes a socket and removes it, whatever it is told; it may make no file there
 
 
 def apply_program(folder: str, limits: WorkLimits, *, memory: int, port: int | None, layers: Collection[str]) -> None:
@@ -362,6 +365,7 @@ def _apply_to_program(name: str, folder: str, limits: WorkLimits, *, memory: int
                 _permit(rules, path, _READ_FILE | _READ_DIR | _EXECUTE)
             for path in _PROGRAM_DEVICES:
                 _permit(rules, path, _READ_FILE | _WRITE_FILE)
+            _permit(rules, _SOCKETS, _MAKE_SOCKET | _REMOVE_FILE)
             _permit(rules, folder, _all_rights(_landlock_abi()))
         _enter(rules)
     else:
