@@ -17,14 +17,18 @@ from ..plugin.manager import Registry, load
 from ..plugin.protocols import Swept, WorkLimits
 from .copies import Copies
 from .database import Database
+from .fetch import Fetcher
+from .fetched import FetchedFiles
 from .files import Files
 from .memory import Memory
+from .outbound import Patience
 from .records import Records
 from .rendition_budget import Budget
 from .rendition_store import RenditionStore
 from .renditions import Renditions
 from .sandbox import PluginChoice, Sandbox
 from .settings import Settings
+from .sources import Folders
 from .vault import Vault
 
 __all__ = ["Engine", "build", "open_vault"]
@@ -46,6 +50,8 @@ class Engine:
     files: Files
     renditions: Renditions
     sandbox: Sandbox
+    fetched: FetchedFiles
+    folders: Folders
     clock: Callable[[], float]
 
     def start(self) -> None:
@@ -58,6 +64,7 @@ class Engine:
                 logger.warning("storage %s: removed %d drafts that a crash left behind", name, swept)
         if deleted := self.files.sweep():
             logger.warning("deleted %d blobs that were left when they should have gone", deleted)
+        self.fetched.sweep()
         self.renditions.start()
         self.renditions.start_decoders()
 
@@ -145,6 +152,12 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         clock=clock,
         copies=Copies(registry),
     )
+    fetcher = Fetcher(
+        allow=settings.fetch_allow,
+        ports=(80, 443, *settings.fetch_ports),
+        https_only=settings.fetch_https_only,
+        patience=Patience(whole=settings.fetch_seconds),
+    )
     return Engine(
         settings=settings,
         registry=registry,
@@ -153,5 +166,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         files=files,
         renditions=renditions,
         sandbox=sandbox,
+        fetched=FetchedFiles(fetcher, _private_folder(data / "fetched"), keep=settings.fetch_keep, clock=clock),
+        folders=Folders(settings.folders),
         clock=clock,
     )

@@ -16,7 +16,8 @@ from ..plugin.params import REQUIRED, Kind, Param, Value, boolean, choice, eithe
 
 MOST_WORKFLOWS = 20
 MAX_AGE = 31_536_000  # seconds: a year, which is what `cache=expiry:max` means
-_FACTS = frozenset(
+#: Every fact of a file that can be asked for by name (File API, metadata).
+METADATA = frozenset(
     {"size", "mimetype", "filename", "width", "height", "uploaded", "writeable", "cloud", "source_url", "location", "path"}
     | {"container", "key", "exif", "md5", "sha1", "sha224", "sha256", "sha384", "sha512"}
 )
@@ -97,6 +98,6 @@ def metadata_names(task: Task) -> tuple[str, ...]:
 def checked_names(names: Sequence[str]) -> tuple[str, ...]:
     """Those names. Raises `TaskURLError` for one that is no fact of a file."""
     for name in names:
-        if name not in _FACTS:
-            raise TaskURLError(public=f"metadata knows no '{name[:60]}'. It knows {', '.join(sorted(_FACTS))}.")
+        if name not in METADATA:
+            raise TaskURLError(public=f"metadata knows no '{name[:60]}'. It knows {', '.join(sorted(METADATA))}.")
     return tuple(dict.fromkeys(names))

@@ -77,6 +77,10 @@ class Plan:
         return self.controls.store is not None
 
 
+#: The plan of a URL without tasks: its source as it is.
+NOTHING = Plan(steps=(), canonical=json.dumps([ENGINE_VERSION, []], separators=(",", ":")))
+
+
 def bind(registry: Registry, tasks: Sequence[Task]) -> Plan:
     """Bind a chain of tasks to the installed transformations.
 

@@ -33,6 +33,7 @@ from ..gate.errors import (
     ConfigurationError,
     Corrupt,
     NotProvided,
+    Overloaded,
     ProcessingLimit,
     SecureDeliveryError,
     StorageFault,
@@ -233,7 +234,7 @@ class Sandbox:
     def run(self, chain: Chain) -> Outcome:
         """Run a chain in a confined child; what it made is in its output.
 
-        Raises `Busy` when no place gets free in time, `TooLarge` for a source over the limit, `ProcessingLimit` when the
+        Raises `Overloaded` when no place gets free in time, `TooLarge` for a source over the limit, `ProcessingLimit` when the
         job needs more time or memory than it may have, `Corrupt` when it crashes, and the faults that transformations
         raise. After a fault the output is good for nothing. Raises `TypeError` or `ValueError` for a chain that cannot be
         passed on: options that are not JSON, descriptors that are not regular files.
@@ -299,7 +300,7 @@ class Sandbox:
             if self._free:
                 return self._free.pop()
             if len(self._waiting) >= self._queue:
-                raise Busy(f"{self._queue} jobs wait already")
+                raise Overloaded(f"{self._queue} jobs wait already")
             turn: SimpleQueue[Place | None] = SimpleQueue()
             self._waiting.append(turn)
         try:
@@ -308,7 +309,7 @@ class Sandbox:
             with self._state:
                 if turn in self._waiting:
                     self._waiting.remove(turn)
-                    raise Busy(f"no decoder got free in {self._wait:g} s") from None
+                    raise Overloaded(f"no decoder got free in {self._wait:g} s") from None
             place = turn.get()  # it was handed over in the last moment
         if place is None:
             raise Busy("the sandbox was closed")

@@ -1,16 +1,25 @@
 """The files that a chain works on, wherever they come from.
 
-Knows: stored files. Must not know: HTTP, who may read what, what a chain does with them.
+Knows: stored files, storage aliases. Must not know: HTTP, who may read what, what a chain does with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
 from typing import BinaryIO
 
-from .files import Files
+from ..gate.errors import NotFound
+from .files import Files, clean_name
 from .records import FileLink
+from .types import HEAD, PLAIN, sniff
+
+ADDRESS = "text/uri-list"  # what the address of a page is handed on as
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,3 +48,66 @@ class SourceFile:
             size=link.size,
             open=lambda: files.open(link),
         )
+
+    @classmethod
+    def of_bytes(cls, data: bytes, mimetype: str = PLAIN, filename: str = "") -> SourceFile:
+        """Bytes as a source: nothing at all, or the address of a page."""
+        digest = hashlib.sha256(data).hexdigest()
+        return cls(handle=None, digest=digest, mimetype=mimetype, filename=filename, size=len(data), open=lambda: BytesIO(data))
+
+    @classmethod
+    def address(cls, url: str) -> SourceFile:
+        """The address of a page, for a task that visits it."""
+        return cls.of_bytes(url.encode("ascii", "strict"), ADDRESS, "page")
+
+
+class Folders:
+    """The folders of this machine that the operator lets storage aliases read from, by name."""
+
+    def __init__(self, folders: Mapping[str, str]) -> None:
+        self._folders = {name: Path(path).expanduser().absolute() for name, path in folders.items()}
+
+    def open(self, target: str, path: str) -> SourceFile:
+        """The file `path` beneath an alias that means `folder:NAME/...`.
+
+        Every step is opened from the one before and no link is followed, so no name leads out (compare CVE-2025-54387).
+        Raises `NotFound` for whatever is no regular file there.
+        """
+        name, _, beneath = target.removeprefix("folder:").partition("/")
+        steps = [step for step in f"{beneath}/{path}".split("/") if step]
+        root = self._folders.get(name)
+        if root is None or not steps or not {".", ".."}.isdisjoint(steps):
+            raise NotFound(f"no folder {name!r}, or no path in it")
+        try:
+            descriptor = _descend(root, steps)
+        except (OSError, ValueError) as error:
+            raise NotFound(f"{target}/{path}: {error}") from None
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise NotFound(f"{target}/{path} is no file")
+            head = file.read(HEAD)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        filename = clean_name(steps[-1])
+        return SourceFile(
+            handle=None,
+            digest=digest,
+            mimetype=sniff(head, filename),
+            filename=filename,
+            size=status.st_size,
+            open=lambda: os.fdopen(_descend(root, steps), "rb"),
+        )
+
+
+def _descend(root: Path, steps: list[str]) -> int:
+    """A descriptor of a file beneath a folder. Raises `OSError`, also for links on the way."""
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for step in steps[:-1]:
+            deeper = os.open(step, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = deeper
+        return os.open(steps[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    finally:
+        os.close(folder)

@@ -149,6 +149,14 @@ class Busy(SecureDeliveryError):
     sentence = "The server is busy. Try again in a moment."
 
 
+class Overloaded(Busy):
+    """So much waits for decoders already that nothing more is taken in (RFC 6585 section 4)."""
+
+    code = "overloaded"
+    status = 429
+    sentence = "Too many files are waiting to be processed. Try again in a moment."
+
+
 class StorageFull(SecureDeliveryError):
     code = "storage_full"
     status = 507

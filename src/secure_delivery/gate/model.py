@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import secrets as system_random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,9 @@ __all__ = [
 MAX_SECRETS = 5  # every verification tries them all, so that timing tells nothing; five bounds what that costs
 MAX_GRACE = 24 * 3600  # seconds; security promise 6
 MIN_SECRET_BITS = 128
+
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_ALIAS_TARGET = re.compile(r"https?://[!-~]{1,1024}|folder:[A-Za-z0-9_-]{1,64}(?:/[^/\x00-\x1f\\]{1,255}){0,16}/?")
 
 
 class SecretState(StrEnum):
@@ -159,14 +163,15 @@ class SecretRing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one file may cost. Bytes and pixels are inclusive bounds."""
+    """What one file may cost. Bytes, pixels of one picture, and pixels of all frames together are inclusive bounds."""
 
     max_bytes: int = 268_435_456  # 256 MB as the documents promise, read as binary megabytes (security.md, decision 9)
     max_pixels: int = 100_000_000
+    max_animation_pixels: int = 100_000_000  # security promise 40; beyond it the first frame stands for the rest
 
     def __post_init__(self) -> None:
-        if self.max_bytes < 1 or self.max_pixels < 1:
-            raise ConfigurationError("max_bytes and max_pixels are one or more")
+        if min(self.max_bytes, self.max_pixels, self.max_animation_pixels) < 1:
+            raise ConfigurationError("max_bytes, max_pixels and max_animation_pixels are one or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +186,10 @@ class Application:
     * `leeway`: seconds by which an expiry may have passed, 0 to 60, for clocks that disagree.
     * `max_age`: seconds that an allowed, signed answer may be cached by the one who asked; `public_cache` lets shared
       caches keep it too, for operators whose CDN keys by the whole query.
+    * `metadata_profile`: what results keep of a picture's EXIF and XMP: nothing, copyright and author, all but the place,
+      or all.
+    * `aliases`: what `src://alias/path` means: the beginning of a URL (`https://assets.example.org/`), or a folder that the
+      operator's settings name (`folder:media/2026`).
     """
 
     secrets: SecretRing
@@ -196,8 +205,17 @@ class Application:
     max_age: int = 3600
     public_cache: bool = False
     limits: Limits = Limits()
+    metadata_profile: Literal["none", "copyright", "no_location", "all"] = "none"
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.metadata_profile not in ("none", "copyright", "no_location", "all"):
+            raise ConfigurationError("metadata_profile is none, copyright, no_location or all")
+        for alias, target in self.aliases.items():
+            if not _ALIAS.fullmatch(alias) or not _ALIAS_TARGET.fullmatch(target):
+                raise ConfigurationError(
+                    f"alias {alias!r}: a short name, and https://host/path/ or folder:NAME/path are wanted"
+                )
         if not 0 <= self.leeway <= 60:
             raise ConfigurationError("leeway is 0 to 60 seconds")
         if self.max_age < 0:

@@ -318,13 +318,18 @@ class TransformationContract:
         """The files that go with the sample, for tasks that take several."""
         return ()
 
+    def sample_detectors(self) -> Mapping[str, Detector]:
+        """The detectors that the sample needs, for tasks that ask some."""
+        return {}
+
     def _sample(self) -> MemoryFile:
         media = self.sample_media()
         return MemoryFile(content(media), media.mimetype, media.filename)
 
     def _apply(self, media: Media, options: Mapping[str, Any] | None = None) -> Media:
         bound = bind(self.transformation, **self.sample_options()) if options is None else options
-        return self.transformation.apply(media, bound, SimpleWorkshop(limits=self.limits, others=self.sample_others()))
+        shop = SimpleWorkshop(limits=self.limits, others=self.sample_others(), detectors=self.sample_detectors())
+        return self.transformation.apply(media, bound, shop)
 
     def test_it_satisfies_the_protocol(self) -> None:
         _claim(isinstance(self.transformation, Transformation), "transformation is a Transformation")

@@ -25,6 +25,7 @@ from ..gate.errors import Busy, SecureDeliveryError
 from .cors import AccessLog, Preflights
 from .delivery import Delivery
 from .file_api import FileAPI
+from .hot import Hot
 from .http import Context, Denied, on_crash, on_denied, on_disconnect, on_fault, on_http
 from .ops import Ops
 
@@ -66,7 +67,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             *_only("/api/file/{handle}/metadata", files.metadata, "GET"),
             *_only("/api/file/{handle}", files.file, "GET", "POST", "PUT", "DELETE"),
             *_only("/{handle}/metadata", files.metadata, "GET"),
-            *_only("/{rest:path}", delivery.answer, "GET"),
+            *_only("/{rest:path}", delivery.answer, "GET", some=("POST",)),
         ],
         exception_handlers={
             Denied: on_denied,
@@ -80,6 +81,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
         },
         middleware=[
             Middleware(AccessLog),
+            Middleware(Hot, context=context),
             Middleware(Preflights, context=context),
         ],
         lifespan=lifespan,
@@ -89,10 +91,15 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     return app
 
 
-def _only(path: str, endpoint: Callable[[Request], Awaitable[Response]], *methods: str) -> list[Route]:
-    """A path with all of its methods; any other is a 405 here, rather than a match of the next path that fits."""
+def _only(
+    path: str, endpoint: Callable[[Request], Awaitable[Response]], *methods: str, some: Sequence[str] = ()
+) -> list[Route]:
+    """A path with all of its methods; any other is a 405 here, rather than a match of the next path that fits.
+
+    `some` are methods that only some addresses of this shape have: the endpoint knows which, and refuses the others.
+    """
     named = [*methods, "HEAD", "OPTIONS"] if "GET" in methods else [*methods, "OPTIONS"]
-    return [Route(path, endpoint, methods=list(methods)), Route(path, _NotAllowed(named))]
+    return [Route(path, endpoint, methods=[*methods, *some]), Route(path, _NotAllowed(named))]
 
 
 class _NotAllowed:

@@ -6,25 +6,39 @@ Knows: the grammar's result, the engine, HTTP. Must not know: how a chain runs, 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from secrets import token_hex
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from ..engine.convert import Plan, bind
+from ..engine.convert import NOTHING, Plan, bind
 from ..engine.records import FileLink
 from ..engine.renditions import Rendition
-from ..engine.sources import SourceFile
 from ..gate.errors import Busy, NotFound, Unsupported
 from ..gate.model import Application, Decision
 from ..gate.policy import Call
 from ..gate.taskurl import SourceKind, TaskURL, parse
-from .http import Context, cache_control, content_headers, cors_headers, flag, parameters, raw_path, raw_query
+from .explainer import Explainer
+from .facts import Facts
+from .gather import Gatherer
+from .hot import Lasting, note
+from .http import (
+    Context,
+    cache_control,
+    content_headers,
+    cors_headers,
+    flag,
+    parameters,
+    raw_path,
+    raw_query,
+    result_headers,
+)
 from .once import Renderer
 from .ranges import Span, answer, http_date
+from .transform import Admitted, Order, Transformer, not_for_post
 
 SMALL = 262_144  # bytes up to which a file is read in one go and sent as one message: a thread hop costs more than that
 _PIECE = 1 << 20
@@ -45,25 +59,52 @@ class Content:
     modified: int
 
 
+def _content_of(link: FileLink) -> Content:
+    return Content(
+        mimetype=link.mimetype, filename=link.filename, size=link.size, etag=link.sha256[:32], modified=link.uploaded
+    )
+
+
 class Delivery:
     """The endpoint behind every path that is no API call."""
 
     def __init__(self, context: Context) -> None:
+        engine = context.engine
         self._context = context
-        self.renderer = Renderer(context.engine)
+        self.renderer = Renderer(engine)
+        self.facts = Facts(context, self.renderer)
+        self.transformer = Transformer(context, Gatherer(context, engine.fetched, engine.folders), self.renderer)
+        self._explainer = Explainer(context, self.transformer)
         self._parsed: dict[tuple[str, str], tuple[object, TaskURL, Plan | None]] = {}
 
     async def answer(self, request: Request) -> Response:
-        """`GET` or `HEAD` of a delivery or transformation URL."""
+        """`GET`, `HEAD` or `POST` of a delivery or transformation URL."""
         url, plan = await self._understand(request)
         source = url.source
         if url.debug:
-            raise Unsupported(public="This server does not explain transformations over HTTP.")
-        if source is None or source.kind is not SourceKind.HANDLE:
-            raise Unsupported(public="This server transforms stored files; the source must be a file handle.")
-        if plan is None:
+            return await self._explainer.answer(request, self._order(url, plan or NOTHING))
+        if plan is None and source is not None and source.kind is SourceKind.HANDLE:
+            if request.method == "POST":
+                raise not_for_post()
             return await self._deliver(request, url, source.text)
-        return await self._transform(request, url, plan, source.text)
+        plan = plan or NOTHING
+        if plan.controls.metadata is not None:
+            return await self._describe(request, url, plan.controls.metadata)
+        return await self.transformer.answer(request, self._order(url, plan), self.send_result, self._send_instead)
+
+    @staticmethod
+    def _order(url: TaskURL, plan: Plan) -> Order:
+        return Order(plan=plan, source=url.source, api_key=url.api_key, signed=url.signed, use_query=not url.takes_query)
+
+    async def _describe(self, request: Request, url: TaskURL, names: tuple[str, ...]) -> Response:
+        """`metadata` as a task: facts of a stored file."""
+        if url.source is None or url.source.kind is not SourceKind.HANDLE:
+            raise Unsupported(public="metadata describes a stored file.")
+        if url.api_key is not None:
+            await self._context.application(url.api_key)
+        return await self.facts.answer(
+            request, url.source.text, names, key=url.api_key, signed=url.signed, use_query=not url.takes_query
+        )
 
     async def _understand(self, request: Request) -> tuple[TaskURL, Plan | None]:
         """Parse and bind a path, remembering the result: hot pictures are asked for by the same address."""
@@ -112,11 +153,8 @@ class Delivery:
             use_query=url is None or not url.takes_query,
         )
         for _ in range(_TRIES):
-            content = Content(
-                mimetype=link.mimetype, filename=link.filename, size=link.size, etag=link.sha256[:32], modified=link.uploaded
-            )
             try:
-                return await self._send(request, application, decision, content, link)
+                return await self._send(request, application, decision, _content_of(link), link)
             except NotFound:  # the bytes are gone: for good, or because an overwrite was quicker than we
                 link = await self._newer(link)
         raise Busy("the file was overwritten again and again")
@@ -128,50 +166,43 @@ class Delivery:
             raise NotFound(f"the bytes of {link.handle} are gone")
         return fresh
 
-    # -- a chain on a file
+    # -- a result
 
-    async def _transform(self, request: Request, url: TaskURL, plan: Plan, handle: str) -> Response:
-        context, engine = self._context, self._context.engine
-        acting = await context.application(url.api_key) if url.api_key is not None else None
-        link = await context.query(engine.files.find, handle)
-        owner = await context.owner(link.application)
-        decision = context.judge(
-            request, acting or owner, *plan.calls, handle=handle, signed=url.signed, use_query=not url.takes_query
+    async def send_result(self, request: Request, admitted: Admitted, rendition: Rendition) -> Response:
+        """A result that was judged and made, or found."""
+        content = Content(
+            mimetype=rendition.mimetype,
+            filename=rendition.filename,
+            size=rendition.size,
+            etag=rendition.etag,
+            modified=rendition.created,
         )
-        if acting is not None and acting.api_key != owner.api_key:
-            # Another application's file: its own rules hold for reading it, and this URL shows no credential for them.
-            context.judge(request, owner, Call.READ, handle=handle, use_query=False)
-        rendition = None
-        for _ in range(_TRIES):
-            sources = [SourceFile.stored(link, engine.files)]
-            try:
-                rendition = engine.renditions.find(owner, sources, plan)
-                if rendition is None:
-                    rendition = await self.renderer.get(owner, sources, plan)
-                content = Content(
-                    mimetype=rendition.mimetype,
-                    filename=rendition.filename,
-                    size=rendition.size,
-                    etag=rendition.etag,
-                    modified=rendition.created,
-                )
-                return await self._send(request, acting or owner, decision, content, rendition)
-            except NotFound:
-                link = await self._after_loss(link, rendition)
-        raise Busy("the file was overwritten again and again")
+        vary = ("Accept",) if admitted.plan.negotiated else ()
+        decision = replace(admitted.decision, vary=(*admitted.decision.vary, *vary))
+        more, asked = result_headers(rendition), admitted.plan.controls.cache
+        # What was fetched from elsewhere may be another tomorrow, and no counter of ours would say so.
+        lasting = all(each.handle is not None for each in admitted.named)
+        return await self._send(request, admitted.acting, decision, content, rendition, asked=asked, more=more, lasting=lasting)
 
-    async def _after_loss(self, link: FileLink, rendition: Rendition | None) -> FileLink:
-        """What to transform after bytes were not there: the file as it is now, its lost result forgotten. Raises `NotFound`."""
-        fresh = await self._context.query(self._context.engine.files.find, link.handle)
-        if fresh.version != link.version or rendition is None:
-            return await self._newer(link)
-        await self._context.run(self._context.engine.renditions.forget, rendition)
-        return fresh
+    async def _send_instead(
+        self, request: Request, application: Application, decision: Decision, link: FileLink, age: int | None
+    ) -> Response:
+        """The file that a chain named for when something goes wrong."""
+        return await self._send(request, application, decision, _content_of(link), link, asked=age, lasting=False)
 
     # -- sending
 
     async def _send(
-        self, request: Request, application: Application, decision: Decision, content: Content, kept: FileLink | Rendition
+        self,
+        request: Request,
+        application: Application,
+        decision: Decision,
+        content: Content,
+        kept: FileLink | Rendition,
+        *,
+        asked: int | Literal[False] | None = None,
+        more: Mapping[str, str] | None = None,
+        lasting: bool = True,
     ) -> Response:
         settings = self._context.engine.settings
         headers = content_headers(content.mimetype, content.filename, download=flag(parameters(request), "dl"))
@@ -179,8 +210,9 @@ class Delivery:
         headers["last-modified"] = http_date(content.modified)
         headers["accept-ranges"] = "bytes"
         headers["cache-control"] = cache_control(
-            decision, application, open_age=settings.rendition_max_age, now=self._context.engine.clock()
+            decision, application, open_age=settings.rendition_max_age, now=self._context.engine.clock(), asked=asked
         )
+        headers |= more or {}
         if decision.vary:
             headers["vary"] = ", ".join(decision.vary)
         headers |= cors_headers(request, application)
@@ -200,12 +232,31 @@ class Delivery:
             headers["cache-control"] = "no-store"
             return Response(None, 416, headers)
         if plan.status == 200:
+            if lasting and content.size <= SMALL:
+                self._note(request, application, decision, content, kept, asked)
             return await self._send_span(request, kept, Span(0, content.size), 200, headers)
         if len(plan.spans) == 1:
             span = plan.spans[0]
             headers["content-range"] = f"bytes {span.start}-{span.stop - 1}/{content.size}"
             return await self._send_span(request, kept, span, 206, headers)
         return await self._send_spans(kept, plan.spans, content.size, headers)
+
+    def _note(
+        self,
+        request: Request,
+        application: Application,
+        decision: Decision,
+        content: Content,
+        kept: FileLink | Rendition,
+        asked: int | Literal[False] | None,
+    ) -> None:
+        """Have the answer remembered."""
+        if isinstance(kept, FileLink):
+            lasting = Lasting(application, decision, f"{kept.storage} {kept.key}", content.etag, asked=asked)
+        else:
+            until = self._context.engine.renditions.store.ends(kept)
+            lasting = Lasting(application, decision, kept.bytes_name, content.etag, until, kept, asked)
+        note(request.scope, lasting)
 
     def _open(self, kept: FileLink | Rendition, span: Span) -> BinaryIO:
         engine = self._context.engine

@@ -5,36 +5,23 @@ Knows: the endpoints that official clients call, their parameters and answers. M
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from ..engine import Engine
-from ..engine.convert import bind
 from ..engine.files import Target, Upload, clean_name, effective_path
 from ..engine.records import FileLink
-from ..engine.renditions import Rendition
-from ..engine.sources import SourceFile
 from ..gate.errors import BadRequest, NotFound, Reason, SecureDeliveryError, TooLarge, Unsupported
 from ..gate.model import Application, Decision
 from ..gate.policy import Call
-from ..gate.taskurl import Task
 from .delivery import Delivery
 from .http import Context, Denied, cors_headers, flag, parameters
 from .uploads import Intake
 
 #: What clients call the storage of an application when they do not know better: the documentation's default.
 _ANY_STORAGE = "s3"
-_HASHES = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
-_DEFAULT_NAMES = ("size", "mimetype", "filename", "uploaded", "writeable")
-_SELECTABLE = frozenset(
-    {"size", "mimetype", "filename", "width", "height", "uploaded", "writeable", "cloud", "source_url", "location", "path"}
-    | {"container", "key", "exif", *_HASHES}
-)
 _NO_STORE = {"cache-control": "no-store"}
 
 
@@ -155,70 +142,11 @@ class FileAPI:
 
     async def metadata(self, request: Request) -> Response:
         """`GET /api/file/{handle}/metadata`: the usual facts, or only those asked for with `name=true`."""
-        link = await self._find(request)
-        application = await self._context.owner(link.application)
         values = parameters(request)
-        wanted = [name for name in values if name in _SELECTABLE and flag(values, name)]
-        calls = (Call.STAT, Call.EXIF) if "exif" in wanted else (Call.STAT,)
-        decision = self._context.judge(request, application, *calls, handle=link.handle)
-        if "exif" in wanted:
-            raise Unsupported(public="No installed plugin reads EXIF data.")
-        names = wanted or _DEFAULT_NAMES
-        width, height = await self._dimensions(application, link) if {"width", "height"} & set(names) else (None, None)
-        known = {"width": width, "height": height, **await self._context.run(self._describe, link, names)}
-        answer = {name: known[name] for name in names}
-        headers = dict(_NO_STORE) | cors_headers(request, application)
-        if decision.vary:
-            headers["vary"] = ", ".join(decision.vary)
-        return JSONResponse(answer, headers=headers)
-
-    def _describe(self, link: FileLink, names: Iterable[str]) -> Mapping[str, Any]:
-        """Everything that can be said of a file without decoding it; digests only where they are named."""
-        known: dict[str, Any] = {
-            "size": link.size,
-            "mimetype": link.mimetype,
-            "filename": link.filename,
-            "uploaded": link.uploaded,
-            "writeable": True,
-            "cloud": None,
-            "source_url": None,
-            "location": link.storage,
-            "path": link.path or link.key,
-            "container": link.container,
-            "key": link.key,
-        }
-        hashes = [name for name in names if name in _HASHES]
-        if hashes:
-            known |= self._hashes(link, hashes)
-        return known
-
-    async def _dimensions(self, application: Application, link: FileLink) -> tuple[int | None, int | None]:
-        """Width and height in pixels, read by a decoder process like everything else; nothing for what is no picture."""
-        engine = self._context.engine
-        try:
-            plan = bind(engine.registry, [Task(name="imagesize", options=())])
-            sources = [SourceFile.stored(link, engine.files)]
-            found = engine.renditions.find(application, sources, plan)
-            rendition = found or await self._delivery.renderer.get(application, sources, plan)
-            size = json.loads(await self._context.run(_read, engine, rendition))
-            return int(size["width"]), int(size["height"])
-        except SecureDeliveryError as fault:
-            if fault.status >= 500:
-                raise
-            return None, None
-
-    def _hashes(self, link: FileLink, names: list[str]) -> dict[str, str]:
-        digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
-        with self._context.engine.files.open(link) as stream:
-            while piece := stream.read(1 << 20):
-                for digest in digests.values():
-                    digest.update(piece)
-        return {name: digest.hexdigest() for name, digest in digests.items()}
-
-
-def _read(engine: Engine, rendition: Rendition) -> bytes:
-    with engine.renditions.open(rendition) as stream:
-        return stream.read()
+        spelled = {"sourceUrl": "source_url"}  # so does one official client
+        names = [spelled.get(name, name) for name in values if flag(values, name)]
+        handle = request.path_params["handle"].partition("+")[0]
+        return await self._delivery.facts.answer(request, handle, names, key=values.get("key"))
 
 
 async def _receive(intake: Intake, filename: str | None, mimetype: str | None, decision: Decision) -> Upload:

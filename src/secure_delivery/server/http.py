@@ -9,7 +9,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
 import anyio.to_thread
@@ -27,6 +27,9 @@ from ..gate.model import Application, Decision, RequestFacts
 from ..gate.policy import Call, SignedPolicy
 from ..gate.reading import PolicyCache
 from ..gate.whitelist import Whitelist
+
+if TYPE_CHECKING:
+    from ..engine.renditions import Rendition
 
 logger = logging.getLogger("secure_delivery.server")
 
@@ -97,11 +100,12 @@ class Context:
     def judge(self, request: Request, application: Application, *calls: Call, **facts: Any) -> Decision:
         """Decide about a request. Raises `Denied` with the decision when it falls against it.
 
-        The credential is that of the query, of HTTP Basic, or `signed` from the path; more than one is a 400.
+        The credential is that of the query (unless `use_query` is false), of HTTP Basic (unless `use_basic` is), or `signed`
+        from elsewhere; more than one is a 400.
         """
         shown = one_credential(
             signed_from_query(raw_query(request)) if facts.pop("use_query", True) else None,
-            secret_from_authorization(single(request, "authorization")),
+            secret_from_authorization(single(request, "authorization")) if facts.pop("use_basic", True) else None,
             facts.pop("signed", None),
         )
         decision = decide(
@@ -217,7 +221,7 @@ async def on_fault(request: Request, error: Exception) -> Response:
     fault = error if isinstance(error, SecureDeliveryError) else SecureDeliveryError()
     level = logging.ERROR if fault.status >= 500 else logging.INFO
     logger.log(level, "%s %s: %s %s", request.method, redact(raw_path(request)), fault.code, json.dumps(str(fault))[:512])
-    headers = {"retry-after": "2"} if fault.status == 503 else {}
+    headers = {"retry-after": "2"} if fault.status in (429, 503) else {}
     return error_response(fault.status, fault.code, fault.public, headers | cors_headers(request, None))
 
 
@@ -267,12 +271,20 @@ def cors_headers(request: Request, application: Application | None) -> dict[str,
     return {}
 
 
-def cache_control(decision: Decision, application: Application, *, open_age: int, now: float) -> str:
-    """The Cache-Control of an allowed answer: for the asker alone when a credential was shown (pitfall c6)."""
+def cache_control(
+    decision: Decision, application: Application, *, open_age: int, now: float, asked: int | Literal[False] | None = None
+) -> str:
+    """The Cache-Control of an allowed answer: for the asker alone when a credential was shown (pitfall c6).
+
+    `asked` is what the URL says about it, in seconds; it never outlives the credential. False: nobody keeps the answer.
+    """
+    if asked is False:
+        return "no-store"
     if decision.authenticated:
         scope = "public" if application.public_cache else "private"
-        return f"{scope}, max-age={decision.max_age(application.max_age, now)}"
-    return f"public, max-age={open_age}"
+        limit = application.max_age if asked is None else asked
+        return f"{scope}, max-age={decision.max_age(limit, now)}"
+    return f"public, max-age={open_age if asked is None else asked}"
 
 
 def disposition(filename: str, *, attachment: bool) -> str:
@@ -293,6 +305,29 @@ def content_headers(mimetype: str, filename: str, *, download: bool) -> dict[str
         "x-file-name": quote(filename, safe=" !#$&'()+,;=@[]^`{}~"),
         **CONTENT_HEADERS,
     }
+
+
+_POLICY_TEXT = re.compile(r"[A-Za-z0-9 ;:/.'*=+_-]{0,2000}")
+_CODINGS = ("gzip",)
+
+
+def result_headers(rendition: Rendition) -> dict[str, str]:
+    """Headers that a result asks for: a page made by a task may be shown, in an origin of its own, with the scripts that its
+    policy names; and a result that is compressed says so.
+
+    What a decoder process reports is not to be trusted, so a page is sandboxed first, whatever its own policy says: of two
+    `sandbox` directives the first counts (CSP level 3, section 2.2.1), and it does not grant our origin.
+    """
+    headers: dict[str, str] = {}
+    policy, coding = rendition.extra.get("csp"), rendition.extra.get("encoding")
+    if rendition.mimetype == "text/html" and isinstance(policy, str) and _POLICY_TEXT.fullmatch(policy):
+        scripts = "sandbox allow-scripts allow-modals" if "script-src" in policy else "sandbox"
+        headers["content-security-policy"] = f"{scripts}; {policy}"
+        headers["content-type"] = "text/html; charset=utf-8"
+        headers["content-disposition"] = disposition(rendition.filename, attachment=False)
+    if coding in _CODINGS:
+        headers["content-encoding"] = str(coding)
+    return headers
 
 
 async def body_pieces(request: Request) -> AsyncIterator[bytes]:

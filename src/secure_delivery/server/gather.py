@@ -1,0 +1,150 @@
+"""From the sources that a URL names to files that a chain can work on, each judged before any byte of it is touched.
+
+Knows: who may use which source (the three situations of the document on transformations and security; pitfall c10: the rules
+hold for watermarks and members of lists as for the main source). Must not know: what the chain does.
+
+* a file of the application that transforms needs no policy of its own;
+* a file of another application is read under that application's rules: `?policy=…&signature=…` in the URL that names it;
+* an address outside is fetched under the transforming application's policy, whose `url` pattern is asked on every hop.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+from ..engine.fetched import FetchedFiles
+from ..engine.records import FileLink
+from ..engine.sources import Folders, SourceFile
+from ..gate.credentials import signed_from_query
+from ..gate.errors import BadRequest, NotFound, Reason, TaskURLError
+from ..gate.model import Application, Decision
+from ..gate.policy import Call, SignedPolicy
+from ..gate.tasksource import Source, SourceKind
+from ..gate.taskurl import parse
+from .http import Context, Denied
+
+_FILE_PATH = re.compile(r"/api/file/([A-Za-z0-9_-]{20,64})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """One source as a request names it: a stored file with the credential shown for it, or an address outside.
+
+    `url` is what a policy's `url` pattern is asked about; `folder` says that a storage alias leads to a folder of this
+    machine, and `path` where in it.
+    """
+
+    handle: str | None = None
+    signed: SignedPolicy | None = field(default=None, repr=False)
+    url: str | None = None
+    folder: str | None = None
+    path: str = ""
+
+
+class Gatherer:
+    """Resolves sources for requests."""
+
+    def __init__(self, context: Context, fetched: FetchedFiles, folders: Folders) -> None:
+        self._context = context
+        self._fetched = fetched
+        self._folders = folders
+
+    # -- naming
+
+    def named(self, request: Request, application: Application | None, source: Source) -> Named:
+        """What a source means here. URLs of this server's own files are those files, not addresses to be fetched.
+
+        Raises `BadRequest` for an alias nobody set up, `NotFound` for results of workflows, which are not kept here.
+        """
+        if source.kind is SourceKind.HANDLE:
+            return Named(handle=source.text)
+        if source.kind is SourceKind.EXTERNAL:
+            return self._own(request, source.text) or Named(url=source.text)
+        if source.kind is SourceKind.ALIAS:
+            return self._alias(application, source.text)
+        raise NotFound("no results of workflows are kept", public="This result of a workflow is not there any more.")
+
+    def _own(self, request: Request, url: str) -> Named | None:
+        """The stored file that a URL of our own names, with the credential in it; None for URLs of others."""
+        parts = urlsplit(url)
+        if (parts.hostname or "") not in self._own_hosts(request):
+            return None
+        found = _FILE_PATH.fullmatch(parts.path)
+        if found is not None:
+            return Named(handle=found[1], signed=signed_from_query(parts.query))
+        inner = parse(parts.path)
+        if inner.tasks or inner.source is None or inner.source.kind is not SourceKind.HANDLE:
+            raise TaskURLError(public="A URL of this server names a stored file as a source, not another transformation.")
+        return Named(handle=inner.source.text, signed=inner.signed or signed_from_query(parts.query))
+
+    def _own_hosts(self, request: Request) -> set[str]:
+        settings = self._context.engine.settings
+        public = urlsplit(settings.public_url).hostname if settings.public_url else None
+        return {host for host in (request.url.hostname, public, *settings.own_hosts) if host}
+
+    def _alias(self, application: Application | None, text: str) -> Named:
+        alias, _, path = text.partition("/")
+        target = application.aliases.get(alias) if application is not None else None
+        if target is None:
+            raise BadRequest(f"no alias {alias!r}", public=f"There is no storage alias '{alias}'.")
+        if target.startswith("folder:"):
+            return Named(url=f"src://{text}", folder=target, path=path)
+        return Named(url=f"{target.rstrip('/')}/{path}")
+
+    # -- judging
+
+    async def link(self, named: Named) -> FileLink:
+        """The stored file that is meant. Raises `NotFound`."""
+        return await self._context.query(self._context.engine.files.find, named.handle or "")
+
+    async def admit(self, request: Request, application: Application, named: Named) -> FileLink | None:
+        """The stored file of a further source, which may be read: it belongs to the application, or its own rules let it be.
+
+        Raises `Denied`, `NotFound`. What is no stored file is judged by the caller, with its URL.
+        """
+        if named.handle is None:
+            return None
+        link = await self.link(named)
+        if link.application != application.api_key:
+            owner = await self._context.owner(link.application)
+            self._context.judge(
+                request, owner, Call.READ, handle=link.handle, signed=named.signed, use_query=False, use_basic=False
+            )
+        return link
+
+    # -- fetching
+
+    async def fetch(
+        self,
+        request: Request,
+        application: Application,
+        named: Named,
+        *,
+        calls: tuple[Call, ...],
+        facts: Mapping[str, object],
+        headers: Mapping[str, str] | None = None,
+    ) -> SourceFile:
+        """The file behind an address or in a folder. Every hop is judged as the request was. Raises `Denied`, `SourceFault`,
+        `NotFound`, `TooLarge`."""
+        if named.folder is not None:
+            return await self._context.run(self._folders.open, named.folder, named.path)
+
+        def check(hop: str) -> None:
+            self._context.judge(request, application, *calls, **{**facts, "url": hop})
+
+        url = named.url or ""
+        return await self._context.run(
+            lambda: self._fetched.get(
+                application.api_key, url, max_bytes=application.limits.max_bytes, check=check, headers=headers
+            )
+        )
+
+
+def unknown_application() -> Denied:
+    """The refusal of a request that names no application and no file of one."""
+    return Denied(Decision(allowed=False, reason=Reason.UNKNOWN_APPLICATION))

@@ -1,0 +1,298 @@
+"""Transformation URLs at work: judge, gather the sources, make or find the result, do with it what the chain says.
+
+Knows: the order of these steps. Must not know: the grammar, how a chain runs, how bytes are sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ..engine.convert import Plan, negotiate
+from ..engine.files import Target, clean_name, effective_path
+from ..engine.records import FileLink
+from ..engine.renditions import Rendition
+from ..engine.sources import SourceFile
+from ..gate.errors import BadRequest, Busy, NotFound, SecureDeliveryError, TaskURLError, Unsupported
+from ..gate.model import Application, Decision
+from ..gate.policy import Call, SignedPolicy
+from ..gate.tasksource import Source, SourceKind
+from .gather import Gatherer, Named, unknown_application
+from .http import Context, Denied, cors_headers, single
+from .once import Renderer
+
+_TRIES = 5  # times a file is looked up again that was overwritten between finding and opening it
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a request asks for, wherever it stood: in a path, in JSON, in the query of the legacy API.
+
+    `signed` is the credential shown outside query and HTTP Basic; `use_query` says whether the query may hold one.
+    `headers` are for fetching the source.
+    """
+
+    plan: Plan
+    source: Source | None
+    api_key: str | None = None
+    signed: SignedPolicy | None = field(default=None, repr=False)
+    use_query: bool = True
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """An order that may be carried out: by whom, whose result it is, from what."""
+
+    order: Order
+    plan: Plan
+    acting: Application
+    owner: Application
+    decision: Decision
+    named: tuple[Named, ...]
+    calls: tuple[Call, ...]
+    facts: Mapping[str, Any]
+
+
+Send = Callable[[Request, Admitted, Rendition], Awaitable[Response]]
+SendFile = Callable[[Request, Application, Decision, FileLink, int | None], Awaitable[Response]]
+
+
+class Transformer:
+    """Carries out orders."""
+
+    def __init__(self, context: Context, gatherer: Gatherer, renderer: Renderer) -> None:
+        self._context = context
+        self._gatherer = gatherer
+        self._renderer = renderer
+
+    # -- may it be
+
+    async def admit(self, request: Request, order: Order) -> Admitted:
+        """Judge an order as a whole, before anything is fetched or looked up. Raises `Denied`, `NotFound`, `BadRequest`."""
+        self._check_shape(order)
+        acting = await self._context.application(order.api_key) if order.api_key is not None else None
+        members = _members(order.source)
+        first = self._gatherer.named(request, acting, members[0]) if members else None
+        link = await self._gatherer.link(first) if first is not None and first.handle is not None else None
+        owner = await self._context.owner(link.application) if link is not None else acting
+        if acting is None:
+            acting = owner
+        if acting is None or owner is None:
+            raise unknown_application()
+        others = tuple(self._gatherer.named(request, acting, source) for source in (*members[1:], *order.plan.references))
+        named = (*((first,) if first is not None else ()), *others)
+        calls = _calls(order, first)
+        facts = self._facts(order, named, len(members))
+        decision = self._judge_all(request, acting, calls, facts, named)
+        for each in named:
+            await self._gatherer.admit(request, acting, each)
+        plan = negotiate(self._context.engine.registry, order.plan, single(request, "accept") or "")
+        return Admitted(
+            order=order,
+            plan=plan,
+            acting=acting,
+            owner=owner,
+            decision=decision,
+            named=named,
+            calls=calls,
+            facts=facts,
+        )
+
+    def _check_shape(self, order: Order) -> None:
+        """The number of sources fits the first task. Raises `TaskURLError`."""
+        plan, source = order.plan, order.source
+        first = plan.steps[0].name if plan.steps else "This chain"
+        if source is None and not plan.sourceless:
+            raise TaskURLError(public=f"{first} needs a source at the end of the path.")
+        if source is not None and source.kind is SourceKind.LIST:
+            if plan.most_sources == 1:
+                raise TaskURLError(public=f"{first} takes one source, not a list.")
+            if len(source.items) > plan.most_sources:
+                raise TaskURLError(public=f"{first} takes at most {plan.most_sources} sources.")
+        if plan.visits and (source is None or source.kind is not SourceKind.EXTERNAL):
+            raise TaskURLError(public=f"{first} needs the URL of a page.")
+
+    def _facts(self, order: Order, named: Sequence[Named], members: int) -> dict[str, Any]:
+        """What the judgement is told besides the calls: a policy bound to a handle covers one file, not a list."""
+        single_handle = named[0].handle if named and members == 1 else None
+        facts: dict[str, Any] = {
+            "handle": single_handle,
+            "signed": order.signed,
+            "use_query": order.use_query,
+            "authenticate": order.plan.authenticated,
+        }
+        store = order.plan.controls.store
+        if store is not None:
+            facts["path"] = effective_path(store["path"])
+            facts["container"] = store["container"] or self._context.engine.settings.storage
+        return facts
+
+    def _judge_all(
+        self, request: Request, acting: Application, calls: tuple[Call, ...], facts: dict[str, Any], named: Sequence[Named]
+    ) -> Decision:
+        """The request as a whole, and once more for every address that it wants fetched."""
+        urls = [each.url for each in named if each.url is not None]
+        if named and named[0].url is not None:
+            decision = self._context.judge(request, acting, *calls, **{**facts, "url": urls[0]})
+            urls = urls[1:]
+        else:
+            decision = self._context.judge(request, acting, *calls, **facts)
+        for url in urls:
+            self._context.judge(request, acting, *calls, **{**facts, "handle": None, "url": url})
+        return decision
+
+    # -- carrying it out
+
+    async def result(self, request: Request, admitted: Admitted) -> Rendition:
+        """The result of an admitted order. Raises the faults of sources and transformations."""
+        for _ in range(_TRIES):
+            try:
+                sources = await self.sources(request, admitted)
+                renditions = self._context.engine.renditions
+                fresh = admitted.plan.controls.cache is False
+                found = renditions.find(admitted.owner, sources, admitted.plan)
+                if found is not None and fresh:
+                    await self._context.run(renditions.forget, found)
+                    found = None
+                return found or await self._renderer.get(admitted.owner, sources, admitted.plan)
+            except NotFound:  # the bytes are gone: for good, or because an overwrite was quicker than we
+                if not await self._changed(admitted):
+                    raise
+        raise Busy("a source was overwritten again and again")
+
+    async def sources(self, request: Request, admitted: Admitted) -> list[SourceFile]:
+        """The files of an order, in the order in which a chain gets them."""
+        if not admitted.named:
+            return [SourceFile.of_bytes(b"")]
+        if admitted.plan.visits:
+            return [SourceFile.address(admitted.named[0].url or "")]
+        return [await self._source(request, admitted, each) for each in admitted.named]
+
+    async def _source(self, request: Request, admitted: Admitted, named: Named) -> SourceFile:
+        if named.handle is not None:
+            return SourceFile.stored(await self._gatherer.link(named), self._context.engine.files)
+        main = named is admitted.named[0]
+        facts = admitted.facts if main else {**admitted.facts, "handle": None}
+        headers = admitted.order.headers if main else None
+        return await self._gatherer.fetch(request, admitted.acting, named, calls=admitted.calls, facts=facts, headers=headers)
+
+    async def _changed(self, admitted: Admitted) -> bool:
+        """Whether a stored source is there and has bytes: then what was missing belonged to its older content."""
+        links = [await self._gatherer.link(each) for each in admitted.named if each.handle is not None]
+        for link in links:
+            try:
+                (await self._context.run(self._context.engine.files.open, link, length=1)).close()
+            except NotFound:
+                return False
+        return bool(links)
+
+    # -- what becomes of it
+
+    async def answer(self, request: Request, order: Order, send: Send, send_file: SendFile) -> Response:
+        """Admit, make and send or store; with `fallback`, serve that instead when the source or a task fails."""
+        fallback = order.plan.controls.fallback
+        if request.method == "POST" and not order.plan.stores:
+            raise not_for_post()
+        try:
+            admitted = await self.admit(request, order)
+            rendition = await self.result(request, admitted)
+        except SecureDeliveryError as fault:
+            if fallback is None or isinstance(fault, Busy | BadRequest):
+                raise
+            return await self._instead(request, order, fallback, send_file)
+        if order.plan.stores:
+            return await self._store(request, admitted, rendition)
+        return await send(request, admitted, rendition)
+
+    async def _instead(self, request: Request, order: Order, fallback: Source, send_file: SendFile) -> Response:
+        """The fallback of a chain, by the same rules: a file of the application that transforms, or one that may be read."""
+        acting = await self._context.application(order.api_key) if order.api_key is not None else None
+        named = self._gatherer.named(request, acting, fallback)
+        if named.handle is None:
+            raise Unsupported(public="fallback: the file is a handle of this server.")
+        link = await self._gatherer.link(named)
+        acting = acting or await self._context.owner(link.application)
+        wanted = order.source.text if order.source is not None and order.source.kind is SourceKind.HANDLE else None
+        facts = {"handle": wanted, "url": None if wanted else order.source.text if order.source else None}
+        decision = self._context.judge(
+            request, acting, *order.plan.calls, signed=order.signed, use_query=order.use_query, **facts
+        )
+        await self._gatherer.admit(request, acting, named)
+        return await send_file(request, acting, decision, link, order.plan.controls.fallback_age)
+
+    async def _store(self, request: Request, admitted: Admitted, rendition: Rendition) -> Response:
+        """Keep the result as a file of the transforming application and say so in JSON."""
+        link = await self._context.run(self.kept, admitted, rendition)
+        headers = {"cache-control": "no-store"} | cors_headers(request, admitted.acting)
+        return JSONResponse(self.described(request, link, rendition), headers=headers)
+
+    def kept(self, admitted: Admitted, rendition: Rendition) -> FileLink:
+        """The result as a new file. Raises `Denied` for a size that the policy forbids, and the storage's faults."""
+        options = admitted.plan.controls.store or {}
+        engine = self._context.engine
+        self._check_place(options)
+        reason = admitted.decision.admits_size(rendition.size)
+        if reason is not None:
+            raise Denied(Decision(allowed=False, reason=reason, vary=admitted.decision.vary), admitted.acting)
+        name = options.get("filename")
+        target = Target(
+            filename=clean_name(name) if name else rendition.filename,
+            mimetype=options.get("mimetype") or rendition.mimetype,
+            container=options.get("container"),
+            path=options.get("path"),
+        )
+        with engine.files.begin(admitted.acting, target) as upload, engine.renditions.open(rendition) as stream:
+            while piece := stream.read(_PIECE):
+                upload.write(piece)
+            return engine.files.add(admitted.acting, upload)
+
+    def _check_place(self, options: Mapping[str, Any]) -> None:
+        engine = self._context.engine
+        location = (options.get("location") or "s3").lower()
+        if location not in ("s3", engine.settings.storage):
+            raise Unsupported(public="Files go to the server's own storage; this location cannot be chosen.")
+        if options.get("base64decode"):
+            raise BadRequest("base64decode of a result", public="store: base64decode is for uploads; a result is no text.")
+        if options.get("workflows"):
+            raise Unsupported(public="store: this server runs no workflows.")
+
+    def described(self, request: Request, link: FileLink, rendition: Rendition | None = None) -> dict[str, Any]:
+        """A stored file in the words of the documentation (`store` task, File API)."""
+        answer: dict[str, Any] = {
+            "url": f"{self._context.base_url(request)}/{link.handle}",
+            "handle": link.handle,
+            "filename": link.filename,
+            "size": link.size,
+            "type": link.mimetype,
+            "container": link.container or self._context.engine.settings.storage,
+            "key": link.key,
+        }
+        size = rendition.extra.get("size") if rendition is not None else None
+        if isinstance(size, list) and len(size) == 2:
+            answer |= {"width": size[0], "height": size[1]}
+        return answer
+
+
+def not_for_post() -> HTTPException:
+    """The refusal of a POST where nothing is stored: a path is for reading then."""
+    return HTTPException(405, headers={"allow": "GET, HEAD, OPTIONS"})
+
+
+def _members(source: Source | None) -> tuple[Source, ...]:
+    if source is None:
+        return ()
+    return source.items if source.kind is SourceKind.LIST else (source,)
+
+
+def _calls(order: Order, first: Named | None) -> tuple[Call, ...]:
+    """What an order must be granted. Taking in a file from outside as it is, is an upload and nothing else."""
+    if order.plan.stores and not order.plan.steps and first is not None and first.handle is None:
+        return (Call.PICK,)
+    return tuple(sorted(order.plan.calls))
