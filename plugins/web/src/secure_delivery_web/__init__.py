@@ -18,6 +18,7 @@ from .screenshot import PROGRAMS, UrlScreenshot
 _NEEDED = {
     "lightningcss": "lightningcss",
     "minify": "tdewolff-minify",
+    "rjsmin": "rjsmin",
     "segno": "segno",
     "zxingcpp": "zxing-cpp",
     "secure_delivery_images": "secure-delivery-images",
