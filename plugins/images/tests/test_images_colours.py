@@ -6,6 +6,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -229,6 +230,7 @@ def test_a_background_also_stands_behind_formats_with_transparency(chain: Any, s
 # ----------------------------------------------------------------------------------------------------------- profiles
 
 
+@cache
 def _swapped_profile() -> bytes:
     """A profile in which the first number means green and the second red: impossible to overlook when it is ignored."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())

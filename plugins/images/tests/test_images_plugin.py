@@ -15,7 +15,12 @@ from secure_delivery.plugin import Checked, ConfigurationError, Transformation, 
 from secure_delivery.plugin.manager import load
 from secure_delivery_images.tasks import transformations
 
-NAMES = ["compress", "crop", "flip", "flop", "imagesize", "no_metadata", "output", "quality", "resize", "rotate"]
+NAMES = {
+    *("animate", "ascii", "auto_image", "blackwhite", "blur", "border", "circle", "collage", "compress", "crop", "enhance"),
+    *("flip", "flop", "imagesize", "modulate", "monochrome", "negative", "no_metadata", "oil_paint", "output", "partial_blur"),
+    *("partial_pixelate", "pixelate", "pjpg", "polaroid", "quality", "resize", "rotate", "round_corners", "rounded_corners"),
+    *("sepia", "shadow", "sharpen", "smart_crop", "torn_edges", "upscale", "vignette", "watermark"),
+}
 
 
 def test_the_plugin_registers_its_tasks() -> None:
@@ -23,7 +28,7 @@ def test_the_plugin_registers_its_tasks() -> None:
     registry = load(extra={"drawn": secure_delivery_images}, blocked=["images"])
     (report,) = [report for report in registry.reports if report.name == "drawn"]
     assert report.problem is None
-    assert sorted(report.offers["transformations"]) == NAMES
+    assert set(report.offers["transformations"]) >= NAMES
     for transformation in transformations().values():
         assert isinstance(transformation, Transformation)
         assert isinstance(transformation, Warm)

@@ -101,7 +101,10 @@ def encode(frames: Frames, form: str, encoding: Encoding, kept: Kept) -> bytes:
     if longest is not None and max(size) > longest:
         raise TooLarge(f"{size} as {form}", public=f"A {form} result may have {longest} pixels a side.")
     profile = _profile(frames.images[0].mode, form, encoding, kept)
-    images = [_suited(in_srgb(image, b"" if profile else kept.profile), form, encoding) for image in frames.images]
+    images = [_shown(in_srgb(image, b"" if profile else kept.profile), form, encoding) for image in frames.images]
+    if not any(has_alpha(image) for image in map(without_opaque_alpha, images)):
+        images = [without_opaque_alpha(image) for image in images]  # else all frames keep it, or they mean different things
+    images = [_suited(image, form, encoding) for image in images]
     options = _options(form, encoding, kept, fitting(profile, images[0].mode))
     if form == "JPEG" and size[0] * size[1] > _TAILORED_UP_TO:
         options["optimize"] = False
@@ -143,13 +146,17 @@ def _profile(mode: str, form: str, encoding: Encoding, kept: Kept) -> bytes:
     return b"" if form in _WITHOUT_PROFILE or inks or grey else kept.profile
 
 
-def _suited(image: Image.Image, form: str, encoding: Encoding) -> Image.Image:
-    """The picture in a mode that the format has, without anything of its source but pixels."""
+def _shown(image: Image.Image, form: str, encoding: Encoding) -> Image.Image:
+    """The picture on its background, if it has one or needs one."""
     if encoding.background is not None:
         image = flattened(image, encoding.background)
     if form in ("JPEG", "BMP") and has_alpha(image):
         image = flattened(image, WHITE)
-    image = without_opaque_alpha(image)
+    return image
+
+
+def _suited(image: Image.Image, form: str, encoding: Encoding) -> Image.Image:
+    """The picture in a mode that the format has."""
     if encoding.colorspace == "cmyk" and form in WITH_CMYK and image.mode != "CMYK":
         image = flattened(image, WHITE).convert("CMYK")
     if form in ("WEBP", "AVIF"):

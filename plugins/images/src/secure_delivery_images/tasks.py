@@ -40,12 +40,12 @@ VERSION = "2"
 _QUALITY = either(choice("input"), integer(1, 100))
 _OUTPUT_QUALITY = 100  # the documented default of `output`; every other task uses the encoder's own
 ASKED_FOR = "no_location"  # the metadata profile that `metadata:true` of a task asks for
-_VERTICAL = {"top": 0.0, "middle": 0.5, "center": 0.5, "bottom": 1.0}
-_HORIZONTAL = {"left": 0.0, "center": 0.5, "middle": 0.5, "right": 1.0}
+VERTICAL = {"top": 0.0, "middle": 0.5, "center": 0.5, "bottom": 1.0}
+HORIZONTAL = {"left": 0.0, "center": 0.5, "middle": 0.5, "right": 1.0}
 
 _ALIGN = either(
     choice("top", "middle", "bottom", "left", "center", "right", "faces"),
-    listing(choice(*_VERTICAL), choice(*_HORIZONTAL)),
+    listing(choice(*VERTICAL), choice(*HORIZONTAL)),
 )
 
 #: Documented formats to Pillow's words. `pjpg` is a JPEG that builds up in passes.
@@ -147,9 +147,9 @@ def _by_faces(options: Mapping[str, Any]) -> bool:
 def fractions(align: Any) -> tuple[float, float]:
     """How much of the surplus lies at the left and at the top."""
     if isinstance(align, str):
-        return _HORIZONTAL.get(align, 0.5), _VERTICAL.get(align, 0.5)
+        return HORIZONTAL.get(align, 0.5), VERTICAL.get(align, 0.5)
     vertical, horizontal = align
-    return _HORIZONTAL[horizontal], _VERTICAL[vertical]
+    return HORIZONTAL[horizontal], VERTICAL[vertical]
 
 
 class Crop(PictureTask):
@@ -353,7 +353,8 @@ class ImageSize(PictureTask):
 
 def transformations() -> dict[str, Transformation]:
     """Every task by its name in URLs."""
-    from .effects import transformations as effects  # whose tasks are made from those here
+    from . import format_tasks, many_tasks  # whose tasks are made from those here
+    from .effects import transformations as effects
 
     return {
         "resize": Resize(),
@@ -366,5 +367,10 @@ def transformations() -> dict[str, Transformation]:
         "compress": Compress(),
         "no_metadata": NoMetadata(),
         "imagesize": ImageSize(),
+        "pjpg": format_tasks.ProgressiveJpeg(),
+        "auto_image": format_tasks.AutoImage(),
+        "watermark": many_tasks.Watermark(),
+        "collage": many_tasks.Collage(),
+        "animate": many_tasks.Animate(),
         **effects(),
     }
