@@ -36,7 +36,7 @@ __all__ = ["Engine", "build", "open_vault"]
 logger = logging.getLogger("secure_delivery.engine")
 
 _ABANDONED = 24 * 3600.0  # seconds after which a draft that nobody holds is nobody's
-_DECODING = ("transformations", "previewers", "extractors")
+_DECODING = ("transformations", "detectors", "programs", "previewers", "extractors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +143,12 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         queue=settings.decode_queue,
         wait=settings.decode_wait,
     )
+    fetcher = Fetcher(
+        allow=settings.fetch_allow,
+        ports=(80, 443, *settings.fetch_ports),
+        https_only=settings.fetch_https_only,
+        patience=Patience(whole=settings.fetch_seconds),
+    )
     renditions = Renditions(
         records,
         store,
@@ -151,12 +157,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         work=_private_folder(data / "work"),
         clock=clock,
         copies=Copies(registry),
-    )
-    fetcher = Fetcher(
-        allow=settings.fetch_allow,
-        ports=(80, 443, *settings.fetch_ports),
-        https_only=settings.fetch_https_only,
-        patience=Patience(whole=settings.fetch_seconds),
+        guard=fetcher.guard,
     )
     return Engine(
         settings=settings,

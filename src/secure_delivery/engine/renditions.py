@@ -24,9 +24,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..gate.errors import NotFound, SecureDeliveryError, StorageFault, StorageFull, TooLarge
-from ..gate.model import Application
+from ..gate.model import Application, Limits
 from .convert import Plan
 from .copies import Copies
+from .outbound import OutboundGuard
+from .proxy import GuardProxy
 from .records import Records
 from .rendition_budget import Budget, Kept
 from .rendition_store import Rendition, RenditionStore, application_folder, folder_of
@@ -48,7 +50,7 @@ class Renditions:
     """The kept results of all applications. Thread-safe.
 
     `work` holds the files of work in progress and one lock file per result being made, so that several server processes
-    make it once as well. Without `copies` every chain starts from its source.
+    make it once as well. Without `copies` every chain starts from its source. `guard` is how pages are visited.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class Renditions:
         work: Path,
         clock: Callable[[], float],
         copies: Copies | None = None,
+        guard: OutboundGuard | None = None,
     ) -> None:
         self.store = store
+        self._guard = guard
         self._records = records
         self._budget = budget
         self._sandbox = sandbox
@@ -221,6 +225,7 @@ class Renditions:
         with ExitStack() as stack:
             opened = [(stack.enter_context(self._descriptor(source)), source) for source in sources]
             output = stack.enter_context(tempfile.TemporaryFile(dir=self._work))
+            port = stack.enter_context(self._way_out(limits)) if plan.visits else None
             chain = Chain(
                 tasks=tuple((step.name, dict(step.options)) for step in plan.steps),
                 sources=[ChainSource(stream.fileno(), source.mimetype, source.filename) for stream, source in opened],
@@ -231,10 +236,20 @@ class Renditions:
                 max_animation_pixels=limits.max_animation_pixels,
                 metadata=metadata or application.metadata_profile,
                 original=original,
+                proxy_port=port,
             )
             outcome = self._sandbox.run(chain)
             output.seek(0)
             yield outcome, output
+
+    @contextmanager
+    def _way_out(self, limits: Limits) -> Iterator[int | None]:
+        """The port by which one chain may visit pages, with as many bytes in all as a source may have."""
+        if self._guard is None:
+            yield None
+            return
+        with GuardProxy(self._guard, budget_bytes=limits.max_bytes, seconds=self._sandbox.seconds) as proxy:
+            yield proxy.port
 
     @contextmanager
     def _descriptor(self, source: SourceFile) -> Iterator[BinaryIO]:

@@ -180,6 +180,11 @@ class Sandbox:
         return self._owner == os.getpid()
 
     @property
+    def seconds(self) -> float:
+        """Wall seconds that one job may take."""
+        return self._limits.seconds
+
+    @property
     def layers(self) -> frozenset[str]:
         """The layers of confinement found in effect when the workers started."""
         return self._layers

@@ -27,6 +27,7 @@ from .delivery import Delivery
 from .file_api import FileAPI
 from .hot import Hot
 from .http import Context, Denied, on_crash, on_denied, on_disconnect, on_fault, on_http
+from .legacy import Legacy
 from .ops import Ops
 
 __all__ = ["application", "create_app"]
@@ -47,6 +48,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     context = Context(engine)
     delivery = Delivery(context)
     files = FileAPI(context, delivery)
+    legacy = Legacy(context, delivery)
     ops = Ops(context)
 
     @asynccontextmanager
@@ -65,6 +67,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             *_only("/health/ready", ops.ready, "GET"),
             *_only("/api/store/{provider}", files.store, "POST"),
             *_only("/api/file/{handle}/metadata", files.metadata, "GET"),
+            *_only("/api/file/{handle}/convert", legacy.convert, "GET", "POST"),
             *_only("/api/file/{handle}", files.file, "GET", "POST", "PUT", "DELETE"),
             *_only("/{handle}/metadata", files.metadata, "GET"),
             *_only("/{rest:path}", delivery.answer, "GET", some=("POST",)),

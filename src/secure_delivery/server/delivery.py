@@ -90,7 +90,11 @@ class Delivery:
         plan = plan or NOTHING
         if plan.controls.metadata is not None:
             return await self._describe(request, url, plan.controls.metadata)
-        return await self.transformer.answer(request, self._order(url, plan), self.send_result, self._send_instead)
+        return await self.carry_out(request, self._order(url, plan))
+
+    async def carry_out(self, request: Request, order: Order) -> Response:
+        """The answer to an order, wherever in a request it stood."""
+        return await self.transformer.answer(request, order, self._send_result, self._send_instead)
 
     @staticmethod
     def _order(url: TaskURL, plan: Plan) -> Order:
@@ -168,7 +172,7 @@ class Delivery:
 
     # -- a result
 
-    async def send_result(self, request: Request, admitted: Admitted, rendition: Rendition) -> Response:
+    async def _send_result(self, request: Request, admitted: Admitted, rendition: Rendition) -> Response:
         """A result that was judged and made, or found."""
         content = Content(
             mimetype=rendition.mimetype,

@@ -64,15 +64,15 @@ class Gatherer:
         if source.kind is SourceKind.HANDLE:
             return Named(handle=source.text)
         if source.kind is SourceKind.EXTERNAL:
-            return self._own(request, source.text) or Named(url=source.text)
+            return self._stored(request, source.text) or Named(url=source.text)
         if source.kind is SourceKind.ALIAS:
             return self._alias(application, source.text)
         raise NotFound("no results of workflows are kept", public="This result of a workflow is not there any more.")
 
-    def _own(self, request: Request, url: str) -> Named | None:
+    def _stored(self, request: Request, url: str) -> Named | None:
         """The stored file that a URL of our own names, with the credential in it; None for URLs of others."""
         parts = urlsplit(url)
-        if (parts.hostname or "") not in self._own_hosts(request):
+        if _authority(url) not in self._own(request):
             return None
         found = _FILE_PATH.fullmatch(parts.path)
         if found is not None:
@@ -82,10 +82,10 @@ class Gatherer:
             raise TaskURLError(public="A URL of this server names a stored file as a source, not another transformation.")
         return Named(handle=inner.source.text, signed=inner.signed or signed_from_query(parts.query))
 
-    def _own_hosts(self, request: Request) -> set[str]:
+    def _own(self, request: Request) -> set[str | None]:
+        """Hosts, with their ports where these are unusual, whose URLs mean files of this server."""
         settings = self._context.engine.settings
-        public = urlsplit(settings.public_url).hostname if settings.public_url else None
-        return {host for host in (request.url.hostname, public, *settings.own_hosts) if host}
+        return {_authority(str(request.url)), _authority(settings.public_url), *settings.own_hosts} - {None}
 
     def _alias(self, application: Application | None, text: str) -> Named:
         alias, _, path = text.partition("/")
@@ -127,7 +127,6 @@ class Gatherer:
         *,
         calls: tuple[Call, ...],
         facts: Mapping[str, object],
-        headers: Mapping[str, str] | None = None,
     ) -> SourceFile:
         """The file behind an address or in a folder. Every hop is judged as the request was. Raises `Denied`, `SourceFault`,
         `NotFound`, `TooLarge`."""
@@ -139,10 +138,18 @@ class Gatherer:
 
         url = named.url or ""
         return await self._context.run(
-            lambda: self._fetched.get(
-                application.api_key, url, max_bytes=application.limits.max_bytes, check=check, headers=headers
-            )
+            lambda: self._fetched.get(application.api_key, url, max_bytes=application.limits.max_bytes, check=check)
         )
+
+
+def _authority(url: str) -> str | None:
+    """Host and port of a URL, without the port that its scheme implies; None where there is no host."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return host if port is None or port == {"http": 80, "https": 443}.get(parts.scheme) else f"{host}:{port}"
 
 
 def unknown_application() -> Denied:

@@ -35,7 +35,6 @@ class Order:
     """What a request asks for, wherever it stood: in a path, in JSON, in the query of the legacy API.
 
     `signed` is the credential shown outside query and HTTP Basic; `use_query` says whether the query may hold one.
-    `headers` are for fetching the source.
     """
 
     plan: Plan
@@ -43,7 +42,6 @@ class Order:
     api_key: str | None = None
     signed: SignedPolicy | None = field(default=None, repr=False)
     use_query: bool = True
-    headers: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +178,7 @@ class Transformer:
             return SourceFile.stored(await self._gatherer.link(named), self._context.engine.files)
         main = named is admitted.named[0]
         facts = admitted.facts if main else {**admitted.facts, "handle": None}
-        headers = admitted.order.headers if main else None
-        return await self._gatherer.fetch(request, admitted.acting, named, calls=admitted.calls, facts=facts, headers=headers)
+        return await self._gatherer.fetch(request, admitted.acting, named, calls=admitted.calls, facts=facts)
 
     async def _changed(self, admitted: Admitted) -> bool:
         """Whether a stored source is there and has bytes: then what was missing belonged to its older content."""
