@@ -20,7 +20,8 @@ from secure_delivery.plugin import ConfigurationError
 if TYPE_CHECKING:
     from .nets import Array
 
-#: A pool of threads would be started while numpy is loaded, before the process forks; and a picture needs one of them.
+#: A pool of threads would be started while numpy is loaded, before the process forks. Besides, the matrices of these networks
+#: are so small that threads wait for each other most of the time.
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 

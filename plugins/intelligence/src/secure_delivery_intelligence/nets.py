@@ -8,12 +8,19 @@ compiled, no thread is started, and a confined process loads nothing but numpy.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float32]
+
+
+class Layer(NamedTuple):
+    """Weights and what is added afterwards, for each channel that comes out."""
+
+    weights: Array
+    bias: Array
 
 
 def padded(x: Array, kernel: int, stride: int) -> Array:
@@ -25,17 +32,25 @@ def padded(x: Array, kernel: int, stride: int) -> Array:
     return np.pad(x, (*borders, (0, 0)))
 
 
-def convolution(x: Array, weights: Array, bias: Array, stride: int = 1) -> Array:
-    """`weights` are kernel x kernel x channels in x channels out."""
+def convolution(x: Array, weights: Array, bias: Array, stride: int = 1, border: int | None = None) -> Array:
+    """`weights` are kernel x kernel x channels in x channels out; `border` is one of so many zeros on every side instead."""
     kernel = weights.shape[0]
-    if kernel == 1 and stride == 1:
-        points: Array = x @ weights[0, 0] + bias
+    if kernel == 1:
+        points: Array = x[::stride, ::stride] @ weights[0, 0] + bias
         return points
-    windows = np.lib.stride_tricks.sliding_window_view(padded(x, kernel, stride), (kernel, kernel), axis=(0, 1))
+    x = padded(x, kernel, stride) if border is None else np.pad(x, ((border, border), (border, border), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), axis=(0, 1))
     flat = windows[::stride, ::stride].transpose(0, 1, 3, 4, 2)
     height, width = flat.shape[:2]
     product: Array = flat.reshape(height * width, -1) @ weights.reshape(-1, weights.shape[-1]) + bias
     return product.reshape(height, width, -1)
+
+
+def largest(x: Array, kernel: int, stride: int) -> Array:
+    """The largest number in each window; none may be negative, since the border is of zeros."""
+    windows = np.lib.stride_tricks.sliding_window_view(padded(x, kernel, stride), (kernel, kernel), axis=(0, 1))
+    found: Array = windows[::stride, ::stride].max((3, 4))
+    return found
 
 
 def depthwise(x: Array, weights: Array, stride: int = 1) -> Array:

