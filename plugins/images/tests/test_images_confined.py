@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,21 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def run(sandbox: Sandbox, media: MemoryFile, *tasks: tuple[str, dict[str, Any]]) -> MemoryFile:
-    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
-        source.write(media.data)
-        source.flush()
+def run(
+    sandbox: Sandbox, media: MemoryFile, *tasks: tuple[str, dict[str, Any]], others: Sequence[MemoryFile] = ()
+) -> MemoryFile:
+    with ExitStack() as files:
+        output = files.enter_context(tempfile.TemporaryFile())
+        sources = []
+        for one in (media, *others):
+            file = files.enter_context(tempfile.TemporaryFile())
+            file.write(one.data)
+            file.flush()
+            sources.append(ChainSource(file.fileno(), one.mimetype, one.filename))
         outcome = sandbox.run(
             Chain(
                 tasks=[(name, dict(bind(TASKS[name], **options))) for name, options in tasks],
-                sources=[ChainSource(source.fileno(), media.mimetype, media.filename)],
+                sources=sources,
                 output=output.fileno(),
             )
         )
@@ -87,6 +95,27 @@ def test_a_hundred_megapixels_fit_into_a_worker(form: str, sandbox: Sandbox, sav
     media = saved(Image.new("L", (10_000, 10_000), 90), form, **options)
     result = opened(run(sandbox, media, ("resize", {"w": "30"}), ("output", {"format": "png"})))
     assert (result.size, result.convert("L").getpixel((9, 9))) == ((30, 30), pytest.approx(90, abs=2))
+
+
+def test_a_hundred_megapixels_of_a_telephone_fit_as_well(sandbox: Sandbox, opened: Any) -> None:
+    """HEIC of 10,000 x 10,000, a ramp from black to white, within a worker's memory and time."""
+    data = (Path(__file__).parent / "files/largest.heic").read_bytes()
+    result = opened(run(sandbox, MemoryFile(data, "image/heic", "largest.heic"), ("resize", {"w": "32"})))
+    assert result.size == (32, 32)
+    assert [result.getpixel((16, y))[0] for y in (4, 16, 28)] == pytest.approx([36, 132, 228], abs=6)
+
+
+def test_several_pictures_become_one_in_confinement(sandbox: Sandbox, saved: Any, opened: Any, quadrants: Any) -> None:
+    """A mark, a collage and an animation of files of different formats."""
+    others = [saved(quadrants(64, 48), form) for form in ("JPEG", "WEBP", "AVIF")]
+    names = ("AbCdEfGhIjKlMnOpQrSt",) * 3
+    for task, options, wanted in (
+        ("watermark", {"f": names[0], "s": "30"}, ("PNG", (64, 48))),
+        ("collage", {"f": names, "w": "200", "h": "160"}, ("PNG", (200, 160))),
+        ("animate", {"w": "50"}, ("GIF", (50, 38))),
+    ):
+        result = opened(run(sandbox, saved(quadrants()), (task, options), others=others))
+        assert (result.format, result.size) == wanted
 
 
 def test_faults_keep_their_kind_on_the_way_out(sandbox: Sandbox, saved: Any) -> None:

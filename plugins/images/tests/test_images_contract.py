@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -130,3 +131,57 @@ class TestNoMetadataWebp(TransformationContract):
 
 class TestImageSize(_OnJpeg):
     transformation = TASKS["imagesize"]
+
+
+class TestWatermark(_OnJpeg):
+    transformation = TASKS["watermark"]
+
+    def sample_options(self) -> Mapping[str, Any]:
+        return {"file": "AbCdEfGhIjKlMnOpQrSt", "size": "50", "position": ("top", "right")}
+
+    def sample_others(self) -> Sequence[Media]:
+        return (_gradient("PNG", "image/png"),)
+
+
+class TestCollage(_OnJpeg):
+    transformation = TASKS["collage"]
+
+    def sample_options(self) -> Mapping[str, Any]:
+        return {"files": ("AbCdEfGhIjKlMnOpQrSt", "https://example.com/a.gif"), "width": "90", "height": "60"}
+
+    def sample_others(self) -> Sequence[Media]:
+        return (_gradient("PNG", "image/png"), _gradient("GIF", "image/gif"))
+
+
+class TestAnimate(TransformationContract):
+    transformation = TASKS["animate"]
+
+    def sample_media(self) -> Media:
+        return _gradient("WEBP", "image/webp")
+
+    def sample_others(self) -> Sequence[Media]:
+        return (_gradient("PNG", "image/png"),)
+
+
+class TestProgressiveJpeg(_OnJpeg):
+    transformation = TASKS["pjpg"]
+
+    def sample_options(self) -> Mapping[str, Any]:
+        return {"quality": "50", "metadata": "true"}
+
+
+class TestAutoImage(TransformationContract):
+    transformation = TASKS["auto_image"]
+
+    def sample_media(self) -> Media:
+        return _gradient("PNG", "image/png")
+
+
+class TestTelephonePicture(TransformationContract):
+    transformation = TASKS["resize"]
+
+    def sample_media(self) -> Media:
+        return MemoryFile((Path(__file__).parent / "files/turned.heic").read_bytes(), "image/heic", "turned.heic")
+
+    def sample_options(self) -> Mapping[str, Any]:
+        return {"width": "20"}
