@@ -9,21 +9,24 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from secure_delivery.plugin import WorkLimits
 
 from .headers import Size
-from .planes import SAMPLES, drawn, level, on_all, on_colours
+from .planes import level, on_all, on_colours
 
 Box = tuple[int, int, int, int]
 
 _REACH = 3  # standard deviations after which Pillow's blur (three boxes) sees nothing more
 _EXTRA = 2
-_SHADES = 9  # groups of brightness that oil paint chooses from
+_ROUND_EDGE = 0.6  # pixels: so that ovals are not jagged
+_SHADES = 8  # groups of brightness that oil paint chooses from
 _SMOOTH = 20  # how fast one stroke gives way to the next, so that their outlines are not jagged
-_PAINTED_UP_TO = 16_000_000  # pixels; larger pictures are painted at half the size, which brushes do not show
-_WIDEST_BRUSH = 25  # pixels each way; wider strokes are painted on a smaller canvas
+_CANVAS = 12_000_000  # pixels; larger pictures are painted smaller
+_STAIRS = 3  # times larger: from here on pixels of the canvas would be seen
+_SMALL_BRUSH = 2  # pixels each way: up to here a square brush looks like a round one
+_FINE_BRUSH = 8  # pixels each way; wider strokes are painted on a smaller canvas too, where they are this wide
 
 
 def reach(amount: float) -> int:
@@ -129,18 +132,20 @@ class Partial:
         return result
 
     def _mask(self, size: tuple[int, int]) -> Image.Image:
-        hard = drawn(size, lambda draw, top: self._draw(draw, top, 0.0))
-        if not self.blur:
+        hard = self._drawn(size, 0.0)
+        soft = max(self.blur, _ROUND_EDGE) if self.oval else self.blur
+        if not soft:
             return hard
-        soft = drawn(size, lambda draw, top: self._draw(draw, top, self.blur)).filter(ImageFilter.GaussianBlur(self.blur))
-        return ImageChops.lighter(hard, soft)
+        return ImageChops.lighter(hard, self._drawn(size, soft).filter(ImageFilter.GaussianBlur(soft)))
 
-    def _draw(self, draw: object, start: int, grown: float) -> None:
-        shape = draw.ellipse if self.oval else draw.rectangle  # type: ignore[attr-defined]
-        for left, top, width, height in self.objects:
-            corners = (left - grown, top - grown, left + width + grown, top + height + grown)
-            x0, y0, x1, y1 = (corner * SAMPLES for corner in corners)
-            shape((x0, y0 - start, x1 - 1, y1 - 1 - start), fill=255)
+    def _drawn(self, size: tuple[int, int], grown: float) -> Image.Image:
+        mask = Image.new("L", size)
+        draw = ImageDraw.Draw(mask)
+        shape = draw.ellipse if self.oval else draw.rectangle
+        for left, top, width, height in dict.fromkeys(self.objects):
+            if left < size[0] + self.blur and top < size[1] + self.blur:
+                shape((left - grown, top - grown, left + width - 1 + grown, top + height - 1 + grown), fill=255)
+        return mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,16 +155,14 @@ class OilPaint:
     amount: int
 
     def run(self, image: Image.Image, size: Size, limits: WorkLimits) -> Image.Image:
-        canvas = max(1, -(-self.amount // _WIDEST_BRUSH))
-        if image.width * image.height > _PAINTED_UP_TO:
-            canvas = max(2, canvas)
-        if min(image.size) < canvas * 2:
-            canvas = 1
+        canvas = max(1, self.amount // _FINE_BRUSH, math.ceil(math.sqrt(image.width * image.height / _CANVAS)))
+        canvas = max(1, min(canvas, min(image.size) // 2))
         brush = max(1, round(self.amount / canvas))
         if canvas == 1:
             return on_colours(image, lambda colours: _painted(colours, brush), margin=2 * brush + 1)
         small = on_colours(image.reduce(canvas), lambda colours: _painted(colours, brush), margin=2 * brush + 1)
-        return small.resize(image.size, Image.Resampling.BICUBIC)
+        large = small.resize(image.size, Image.Resampling.BICUBIC)
+        return large.filter(ImageFilter.GaussianBlur(canvas / 3)) if canvas > _STAIRS else large
 
 
 def _painted(colours: Image.Image, brush: int) -> Image.Image:
@@ -167,7 +170,7 @@ def _painted(colours: Image.Image, brush: int) -> Image.Image:
     grey = colours.convert("L")
     step = 255 / (_SHADES - 1)
     best, result = Image.new("L", colours.size), colours.convert("RGB")
-    box = ImageFilter.BoxBlur(brush / 2)
+    box = ImageFilter.BoxBlur(brush * 0.8 if brush <= _SMALL_BRUSH else brush / 2)
     for shade in range(_SHADES):
         table = [level(255 * max(0.0, 1 - abs(value - shade * step) / step)) for value in range(256)]
         members = grey.point(table)
@@ -175,7 +178,8 @@ def _painted(colours: Image.Image, brush: int) -> Image.Image:
             continue
         layer = colours.convert("RGBA")
         layer.putalpha(members)
-        layer = layer.convert("RGBa").filter(box).filter(box).convert("RGBA")
+        layer = layer.convert("RGBa").filter(box)
+        layer = (layer if brush <= _SMALL_BRUSH else layer.filter(box)).convert("RGBA")
         common = layer.getchannel("A")
         more = ImageChops.subtract(common, best).point([min(255, value * _SMOOTH) for value in range(256)])
         result.paste(layer.convert("RGB"), (0, 0), more)

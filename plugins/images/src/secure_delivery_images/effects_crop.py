@@ -17,7 +17,7 @@ from .edits import check_output
 from .effects_enhance import skin
 from .headers import Size
 from .modes import ready_for
-from .planes import level, parted
+from .planes import highest, level, lowest, parted
 
 Box = tuple[float, float, float, float]
 
@@ -115,7 +115,7 @@ def interest(image: Image.Image) -> Image.Image:
     """A small grey picture: the lighter, the more there is to see. Edges, what differs from around it, and skin."""
     colours, alpha = parted(image.reduce(max(1, max(image.size) // _SMALL)))
     grey = colours.convert("L")
-    edges = ImageChops.subtract(grey.filter(ImageFilter.MaxFilter(3)), grey.filter(ImageFilter.MinFilter(3)))
+    edges = ImageChops.subtract(highest(grey), lowest(grey))
     around = colours.filter(ImageFilter.GaussianBlur(max(2.0, max(grey.size) * _AREA)))
     unlike = ImageChops.difference(colours, around).convert("L").point([level(value * 2) for value in range(256)])
     total = Image.blend(edges, unlike, 0.5)

@@ -72,7 +72,7 @@ class Shadow:
         result = Image.new("RGBA", grown, (*self.colour[:3], 0))
         result.putalpha(thrown)
         del thrown, alpha
-        result.alpha_composite(image.convert("RGBA"), (left, top))
+        result.alpha_composite(image if image.mode == "RGBA" else image.convert("RGBA"), (left, top))
         return flattened(result, self.background)
 
 
@@ -93,7 +93,7 @@ class Polaroid:
         check_output((math.ceil(turned[0]) + margin, math.ceil(turned[1]) + margin), limits)
         sheet = self._sheet(image, grown, margin)
         if self.degrees:
-            sheet = sheet.rotate(-self.degrees, Image.Resampling.BICUBIC, expand=True)
+            sheet = sheet.convert("RGBa").rotate(-self.degrees, Image.Resampling.BICUBIC, expand=True).convert("RGBA")
         fall = max(1, margin // 4)
         shadow = Shadow(
             blur=max(1.0, margin * _SOFT),

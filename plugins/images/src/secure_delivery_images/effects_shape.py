@@ -20,7 +20,7 @@ from .planes import SAMPLES, cut_out, drawn, joined, level, parted
 
 _CLEAR = 0.35  # how far from the middle a vignette begins, as a share of the way to the corners
 _MOST_POINTS = 3_000  # along one torn edge
-_MOST_TORN = 0.45  # of a side: something has to be left
+_MOST_TORN = 0.35  # of a side: something has to be left
 _FIBRES = 0.22  # of the depth: how far the white of the paper shows at most
 
 

@@ -13,7 +13,7 @@ from secure_delivery.plugin import WorkLimits
 
 from .edits import check_output
 from .headers import Size
-from .planes import banded, joined, level, on_colours, parted
+from .planes import banded, calmed, highest, joined, level, lowest, on_colours, parted
 
 _FACTOR = 2
 _MARGIN = 12  # rows that have a say: three for Lanczos, the rest for sharpening
@@ -48,9 +48,9 @@ class Upscale:
         radius, strength = _SHARPER[self.style]
         large = colours.resize(size, Image.Resampling.LANCZOS)
         sharp = large.filter(ImageFilter.UnsharpMask(radius, strength, 0))
-        lowest = colours.filter(ImageFilter.MinFilter(3)).resize(size, Image.Resampling.BILINEAR)
-        highest = colours.filter(ImageFilter.MaxFilter(3)).resize(size, Image.Resampling.BILINEAR)
-        result = ImageChops.darker(ImageChops.lighter(sharp, lowest), highest)
+        low = lowest(colours).resize(size, Image.Resampling.BILINEAR)
+        high = highest(colours).resize(size, Image.Resampling.BILINEAR)
+        result = ImageChops.darker(ImageChops.lighter(sharp, low), high)
         return joined(result, alpha.resize(size, Image.Resampling.BICUBIC) if alpha is not None else None)
 
 
@@ -76,9 +76,9 @@ def smoothed(grey: Image.Image, radius: float, edge: int) -> Image.Image:
     What differs is judged on medians, which single specks do not move, and the specks go with them. Where blurring would
     change much there is an edge within its reach, whose other side must not shine through.
     """
-    calm = grey.filter(ImageFilter.MedianFilter(3))
+    calm = calmed(grey)
     blurred = calm.filter(ImageFilter.GaussianBlur(radius))
-    contrast = ImageChops.subtract(calm.filter(ImageFilter.MaxFilter(3)), calm.filter(ImageFilter.MinFilter(3)))
+    contrast = ImageChops.subtract(highest(calm), lowest(calm))
     flat = contrast.point([level(255 * (1 - (value - edge / 2) / edge)) for value in range(256)])
     near = ImageChops.difference(calm, blurred).point([level(255 * (1.75 - 3.5 * value / edge)) for value in range(256)])
     return Image.composite(blurred, calm, ImageChops.darker(flat.filter(ImageFilter.GaussianBlur(0.7)), near))
