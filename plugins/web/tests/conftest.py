@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -82,23 +83,17 @@ def confined(sandbox: Sandbox) -> Callable[..., tuple[MemoryFile, dict[str, Any]
     """Run one task in the worker: the result, and what it said besides."""
 
     def run(name: str, medias: list[MemoryFile], port: int | None = None, **options: Any) -> tuple[MemoryFile, dict[str, Any]]:
-        files = [tempfile.TemporaryFile() for _ in range(len(medias) + 1)]
-        try:
-            for file, media in zip(files, medias, strict=False):
+        with ExitStack() as stack:
+            *inputs, output = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(len(medias) + 1))
+            sources = []
+            for file, media in zip(inputs, medias, strict=True):
                 file.write(media.data)
                 file.flush()
-            sources = [
-                ChainSource(file.fileno(), media.mimetype, media.filename)
-                for file, media in zip(files, medias, strict=False)
-            ]
+                sources.append(ChainSource(file.fileno(), media.mimetype, media.filename))
             tasks = [(name, dict(bind(TASKS[name], **options)))]
-            chain = Chain(tasks=tasks, sources=sources, output=files[-1].fileno(), proxy_port=port)
-            outcome = sandbox.run(chain)
-            files[-1].seek(0)
-            return MemoryFile(files[-1].read(), outcome.mimetype, outcome.filename), dict(outcome.extra)
-        finally:
-            for file in files:
-                file.close()
+            outcome = sandbox.run(Chain(tasks=tasks, sources=sources, output=output.fileno(), proxy_port=port))
+            output.seek(0)
+            return MemoryFile(output.read(), outcome.mimetype, outcome.filename), dict(outcome.extra)
 
     return run
 

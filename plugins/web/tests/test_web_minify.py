@@ -37,7 +37,8 @@ SCRIPTS = {
         console.log(counter.increment(), typeof counter.reset, undefined === void 0);
     """,
     "classes": """
-        class Shape { #side = 2; static kind = 'shape'; constructor(name) { this.name = name; } get area() { return this.#side ** 2; }
+        class Shape { #side = 2; static kind = 'shape'; constructor(name) { this.name = name; }
+            get area() { return this.#side ** 2; }
             *[Symbol.iterator]() { for (let index = 0; index < 3; index++) yield index * this.area; } }
         class Square extends Shape { toString() { return `square ${super.area} ${this.name}`; } }
         const square = new Square("one");
@@ -141,8 +142,10 @@ def test_a_minified_script_does_the_same(name: str, options: dict[str, str]) -> 
 
 
 def test_names_are_kept_when_asked() -> None:
-    """Names inside functions become short, unless mangling is off or names of functions or classes are to stay; names outside stay."""
-    text = "function outer(parameter){var local=parameter*2;function inner(){return local}class Kept{}return [inner,Kept,local]}"
+    """Names inside functions become short unless they are to stay; names outside stay in any case."""
+    text = (
+        "function outer(parameter){var local=parameter*2;function inner(){return local}class Kept{}return [inner,Kept,local]}"
+    )
     short = script(text)
     assert "outer" in short and not any(name in short for name in ("parameter", "local", "inner"))
     for options in ({"mangle": "false"}, {"keep_fn_name": "true"}, {"keep_class_name": "true"}):
@@ -231,8 +234,28 @@ def test_rubbish_ends_in_a_fault_or_a_text(seed: int, run: Any) -> None:
     import random
 
     dice = random.Random(seed)
-    pieces = [*SCRIPTS.values(), SHEET, "'", '"', "`", "/*", "*/", "//", "{", "}", "(", "[", "\\", "@media", "é", "\u2028", "<!--"]
-    text = "".join(piece[(at := dice.randrange(len(piece))) : at + dice.randrange(1, 80)] for piece in dice.choices(pieces, k=30))
+    pieces = [
+        *SCRIPTS.values(),
+        SHEET,
+        "'",
+        '"',
+        "`",
+        "/*",
+        "*/",
+        "//",
+        "{",
+        "}",
+        "(",
+        "[",
+        "\\",
+        "@media",
+        "é",
+        "\u2028",
+        "<!--",
+    ]
+    text = "".join(
+        piece[(at := dice.randrange(len(piece))) : at + dice.randrange(1, 80)] for piece in dice.choices(pieces, k=30)
+    )
     for task, options in (("minify_js", {}), ("minify_css", {"level": "1"}), ("minify_css", {"level": "2"})):
         try:
             content(run(task, MemoryFile(text.encode()), **options))
@@ -262,7 +285,9 @@ a[href^='http'] , a:hover { text-decoration: underline; transform: translate( -5
 PAGE = """<!doctype html><style>{sheet}</style><body><h1>t</h1><h2>u</h2><div class=box><p>1<p class=x>2<p>3</div><a href=http://x>l</a>
 <i class=late>g</i><script>
 const seen = [...document.querySelectorAll('body, body *')].filter(e => e.tagName != 'SCRIPT').flatMap(e =>
-  [null, '::before'].map(part => {{ const s = getComputedStyle(e, part); return [...s].map(name => name + ':' + s[name]).join(';') }}));
+  [null, '::before'].map(part => {{
+    const s = getComputedStyle(e, part);
+    return [...s].map(name => name + ':' + s[name]).join(';') }}));
 document.body.replaceChildren(document.createTextNode(btoa(unescape(encodeURIComponent(JSON.stringify(seen))))));
 </script></body>"""
 
@@ -274,7 +299,14 @@ def computed(sheet: str, tmp_path: Path) -> list[str]:
         pytest.skip("no Chromium on this machine")
     page = tmp_path / "page.html"
     page.write_text(PAGE.format(sheet=sheet), encoding="utf-8")
-    words = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    words = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+        page.as_uri(),
+    ]
     done = subprocess.run([browser, *words], capture_output=True, text=True, timeout=60)
     text = done.stdout.partition("<body>")[2].partition("</body>")[0].strip()
     seen: list[str] = json.loads(base64.b64decode(text))

@@ -167,14 +167,15 @@ def test_a_redirect_is_followed(site: Any, shot: Any) -> None:
 
 @needs_browser
 def test_a_page_reaches_nothing_but_what_the_guard_lets_through(site: Any, shot: Any) -> None:
-    """Neither pictures, frames, requests of scripts nor redirects get to another server, nor files of this machine to the page."""
+    """No picture, frame, request of a script or redirect gets to another server."""
     with type(site)() as other:
         other.pages["/x.png"] = ("image/png", b"")
         away = other.url("/x.png")
         site.pages["/nosy"] = page(
             f"<img src='{away}'><iframe src='{away}'></iframe><iframe src='file:///etc/passwd'></iframe>"
             f"<link rel=stylesheet href='{away}'><video src='{away}'></video>",
-            f"fetch('{away}', {{mode: 'no-cors'}}); new WebSocket('{away}'.replace('http', 'ws')); navigator.sendBeacon('{away}');"
+            f"fetch('{away}', {{mode: 'no-cors'}}); new WebSocket('{away}'.replace('http', 'ws'));"
+            f"navigator.sendBeacon('{away}');"
             f"new RTCPeerConnection({{iceServers: [{{urls: 'stun:127.0.0.1:{other.port}'}}]}}).createDataChannel('x')",
         )
         shot(site.url("/nosy"), delay="1500")
@@ -188,7 +189,12 @@ def test_a_page_reaches_nothing_but_what_the_guard_lets_through(site: Any, shot:
 def test_no_page_is_told_and_no_picture_of_an_error(site: Any, shot: Any, confined: Any) -> None:
     """An address without a server, one that the guard refuses, and one without a guard at all end in a fault."""
     site.pages["/fine"] = page("")
-    for url in ("http://127.0.0.1:9/", "http://169.254.169.254/latest/meta-data", "https://localhost/", "http://no.such.invalid/"):
+    for url in (
+        "http://127.0.0.1:9/",
+        "http://169.254.169.254/latest/meta-data",
+        "https://localhost/",
+        "http://no.such.invalid/",
+    ):
         with pytest.raises(Corrupt) as caught:
             shot(url)
         assert caught.value.public == "urlscreenshot: there is no page at this address."

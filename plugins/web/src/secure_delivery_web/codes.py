@@ -70,7 +70,8 @@ def _text_of(media: Media) -> str | None:
 def _read(picture: Picture) -> str | None:
     import zxingcpp
 
-    formats = zxingcpp.BarcodeFormat.QRCode | zxingcpp.BarcodeFormat.MicroQRCode | zxingcpp.BarcodeFormat.RMQRCode
+    kinds = zxingcpp.BarcodeFormat
+    formats = zxingcpp.BarcodeFormats([kinds.QRCode, kinds.MicroQRCode, kinds.RMQRCode])
     image = picture.decoded()
     if "A" in image.getbands():  # codes are printed on something; on white they are meant to be read
         from PIL import Image
@@ -78,7 +79,7 @@ def _read(picture: Picture) -> str | None:
         white = Image.new("RGBA", image.size, "white")
         white.alpha_composite(image.convert("RGBA"))
         image = white
-    found = zxingcpp.read_barcodes(image.convert("L"), formats=formats)
+    found = zxingcpp.read_barcodes(image.convert("L"), formats=formats, text_mode=zxingcpp.TextMode.Plain)
     for code in found:
         if code.valid:
             return str(code.text)
