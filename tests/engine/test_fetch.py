@@ -8,6 +8,7 @@ import io
 import socket
 import ssl
 import threading
+import zlib
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from outside import Outside, answer, certificate, fetch, moved, never_connect, ok, resolver
 
+from secure_delivery.engine.addresses import Address
 from secure_delivery.engine.fetch import Fetched, Fetcher
 from secure_delivery.engine.httpwire import Fields, Head
 from secure_delivery.engine.outbound import Patience, read_url, tcp_connect
@@ -64,6 +66,20 @@ def test_nothing_is_allowed_by_default() -> None:
                 fetch(fetcher, web.url(host=host))
             assert caught.value.public == "The source could not be fetched.", "no address, and not why"
     assert web.connections == 0
+
+
+def test_the_names_of_this_machine_are_refused_by_the_real_resolver() -> None:
+    for name in ("localhost", "localhost.", "LOCALHOST"):
+        with pytest.raises(SourceFault):
+            fetch(Fetcher(connect=never_connect), f"http://{name}/")
+
+
+def test_a_connection_that_is_gone_before_it_is_checked_is_a_fault_of_the_source() -> None:
+    def gone(address: Address, port: int, seconds: float) -> socket.socket:
+        return socket.socket()
+
+    with pytest.raises(SourceFault, match="gone"):
+        fetch(Fetcher(resolve=resolver(a_test="8.8.8.8"), connect=gone), "http://a.test/")
 
 
 def test_one_bad_answer_among_good_ones_refuses_the_name() -> None:
@@ -351,6 +367,12 @@ def test_compressed_bytes_that_become_no_content_are_bounded_too() -> None:
     empty = gzip.compress(b"") * 10_000
     with Outside({"/": answer("200 OK", "Content-Encoding: gzip", body=empty)}) as web, pytest.raises(TooLarge):
         fetch(Fetcher(allow=(web.at,)), web.url(), max_bytes=1000)
+
+
+def test_a_body_that_inflates_a_thousandfold_arrives_whole() -> None:
+    for compress, coding in ((gzip.compress, "gzip"), (zlib.compress, "deflate")):
+        with Outside({"/": ok(compress(bytes(20_000_000)), f"Content-Encoding: {coding}")}) as web:
+            assert fetch(Fetcher(allow=(web.at,)), web.url(), max_bytes=20_000_000)[1] == bytes(20_000_000)
 
 
 def test_a_hundred_header_fields_are_read() -> None:

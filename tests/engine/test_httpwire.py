@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from outside import Outside, answer, fetch, ok
 
 from secure_delivery.engine.fetch import Fetcher
-from secure_delivery.engine.httpwire import Wire, body, inflated, read_head
+from secure_delivery.engine.httpwire import Wire, body, inflated, read_head, request_head
 from secure_delivery.engine.outbound import Patience
 from secure_delivery.gate.errors import SourceFault
 
@@ -136,3 +136,21 @@ def test_what_is_framed_in_chunks_and_compressed_comes_out_the_same(pieces: list
         wire = Wire(near, patience=Patience(), ends=20.0, clock=lambda: 0.0)
         head = read_head(wire)
         assert b"".join(inflated(body(wire, head), head.fields)) == content
+
+
+@pytest.mark.parametrize(
+    ("method", "resource", "field"),
+    [
+        ("get", "/", ("a", "b")),
+        ("GET", "/ x", ("a", "b")),
+        ("GET", "", ("a", "b")),
+        ("GET", "/\r\n", ("a", "b")),
+        ("GET", "/ü", ("a", "b")),
+        ("GET", "/", ("a b", "c")),
+        ("GET", "/", ("a", "b\r\nc: d")),
+        ("GET", "/", ("", "x")),
+    ],
+)
+def test_a_request_that_would_not_stay_in_its_place_is_not_made(method: str, resource: str, field: tuple[str, str]) -> None:
+    with pytest.raises(ValueError):
+        request_head(method, resource, [field])

@@ -6,6 +6,7 @@ import http.client
 import socket
 import ssl
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,17 +15,19 @@ from hypothesis import strategies as st
 from outside import Outside, answer, certificate, never_connect, ok, resolver
 
 from secure_delivery.engine.outbound import OutboundGuard
-from secure_delivery.engine.proxy import GuardProxy
+from secure_delivery.engine.proxy import MAX_CONNECTIONS, GuardProxy
 
 
 def session(guard: OutboundGuard, *, budget_bytes: int = 10_000_000, seconds: float = 20.0) -> GuardProxy:
     return GuardProxy(guard, budget_bytes=budget_bytes, seconds=seconds)
 
 
-def say(proxy: GuardProxy, data: bytes) -> bytes:
-    """Everything that comes back when these bytes are sent."""
+def say(proxy: GuardProxy, data: bytes, *, end: bool = False) -> bytes:
+    """Everything that comes back when these bytes are sent, and with `end` no more to come."""
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as connection:
         connection.sendall(data)
+        if end:
+            connection.shutdown(socket.SHUT_WR)
         back = b""
         while piece := connection.recv(65536):
             back += piece
@@ -177,13 +180,7 @@ def test_https_goes_through_a_tunnel_and_the_browser_verifies_it(tmp_path: Path)
 
 def test_a_tunnel_carries_what_was_sent_early_and_ends_when_both_sides_have() -> None:
     with Outside({"/": answer("200 OK", body=b"bye")}) as web, session(OutboundGuard(allow=(web.at,))) as proxy:
-        early = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as connection:
-            connection.sendall(f"CONNECT {web.at} HTTP/1.1\r\n\r\n".encode() + early)
-            connection.shutdown(socket.SHUT_WR)
-            back = b""
-            while piece := connection.recv(65536):
-                back += piece
+        back = say(proxy, f"CONNECT {web.at} HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n".encode(), end=True)
     assert back.startswith(b"HTTP/1.1 200 ") and back.endswith(b"bye")
 
 
@@ -197,6 +194,21 @@ def test_all_connections_share_one_budget_and_nothing_is_allowed_after_it() -> N
         assert proxy.spent == 1_000_000
         with pytest.raises(OSError):
             socket.create_connection(("127.0.0.1", proxy.port), timeout=30).close()
+
+
+def test_more_connections_than_a_browser_opens_are_not_served() -> None:
+    with session(OutboundGuard(connect=never_connect)) as proxy, ExitStack() as stack:
+        at = ("127.0.0.1", proxy.port)
+        idle = [stack.enter_context(socket.create_connection(at, timeout=30)) for _ in range(MAX_CONNECTIONS)]
+        assert stack.enter_context(socket.create_connection(at, timeout=30)).recv(1) == b""
+        idle[0].sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert status(idle[0].recv(1000)) == 403, "those that are open go on"
+
+
+def test_a_request_that_breaks_off_is_dropped() -> None:
+    with Outside({}) as web, session(OutboundGuard(allow=(web.at,))) as proxy:
+        request = f"POST {web.url()} HTTP/1.1\r\nContent-Length: 10\r\n\r\nhello".encode()
+        assert say(proxy, request, end=True) == b""
 
 
 def test_when_the_time_is_over_every_connection_is_closed() -> None:

@@ -135,7 +135,10 @@ class Outside:
         head, _, body = request.partition(b"\r\n\r\n")
         length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
         while len(body) < length:
-            body += connection.recv(65536)
+            data = connection.recv(65536)
+            if not data:
+                return
+            body += data
         self.seen.append(head)
         self.bodies.append(body)
         script = self.scripts.get(head.split(b" ")[1].decode("ascii"), ok(b"", status="404 Not Found"))
