@@ -1,11 +1,10 @@
-"""Pictures for secure-delivery: `resize`, `crop`, `rotate`, `flip`, `flop`, `output`, `quality`, `compress`, `no_metadata`
-and `imagesize` of transformation URLs, made with Pillow.
+"""Pictures for secure-delivery: the tasks of transformation URLs that make one picture of one or several, with Pillow.
 
 Knows: the hooks. Must not know: Pillow, which only worker processes load.
 
 What other plugins may use of this package is `Picture` (see there): `from secure_delivery_images import Picture` inside
 `apply` or `warm`, because taking it loads Pillow. `Picture.drawn(image, filename=..., limits=..., form="PNG")` makes a picture
-of pixels, and all picture tasks go on from there without an encoding in between; `Picture.of(media, limits)` reads one.
+of pixels, and all picture tasks go on from there without an encoding in between; `Picture.taken(media, shop)` reads one.
 """
 
 from __future__ import annotations
