@@ -25,12 +25,15 @@ from secure_delivery_images.headers import Size
 from .pixels import array
 
 _SEARCHED_AT = 1280  # pixels of the longer side, for pictures without faces
-_RED, _REDDER = 1.6, 1.8  # red by green and by blue: of a pupil in an eye, of one without a face around it
-_BRIGHT = 70  # of 255: red of a pupil
-_SMALLEST = 4  # pixels of a pupil
+_RED = 2.0  # red by green of a pupil in the light of a flash; brown eyes reach 1.9
+_PINK, _PURE = 1.6, 2.0  # red by blue: of a pupil in an eye, some look pink; of one without a face around it
+_BROWN = 1.3  # green by blue: of wood and leather
+_BRIGHT = 80  # of 255: red of a pupil
+_SMALLEST, _SMALLEST_SPOT = 4, 12  # pixels of a pupil in an eye, of one without a face around it
 _WIDEST = 0.55  # of an eye's radius: a pupil's
 _SPOT = 0.04  # of the longer side: a pupil in a picture without faces is not wider
 _ROUND = 0.6  # of the circle around a spot: how much of it the spot fills
+_OVERALL = 0.02  # of a picture: where more is red, red spots are nothing special
 _CLEAN = 0.1  # of the ring around a spot: how much of it may be red too
 
 
@@ -66,9 +69,9 @@ class Calmed:
         return result
 
 
-def _redness(pixels: Any, ratio: float) -> Any:
+def _redness(pixels: Any, by_blue: float) -> Any:
     blue, green, red = (pixels[:, :, at].astype(np.float32) for at in range(3))
-    return ((red >= _BRIGHT) & (red >= green * ratio) & (red >= blue * ratio)).astype(np.uint8)
+    return ((red >= _BRIGHT) & (red >= green * _RED) & (red >= blue * by_blue)).astype(np.uint8)
 
 
 def _calm(image: Image.Image, eye: Eye) -> None:
@@ -80,7 +83,7 @@ def _calm(image: Image.Image, eye: Eye) -> None:
         return
     part = image.crop(box)
     pixels = array(part.convert("RGB"))
-    pupil = _pupil(_redness(pixels, _RED), eye._replace(x=eye.x - left, y=eye.y - top))
+    pupil = _pupil(_redness(pixels, _PINK), eye._replace(x=eye.x - left, y=eye.y - top))
     if pupil is None:
         return
     grown = cv2.dilate(pupil, np.ones((3, 3), np.uint8)).astype(np.float32)
@@ -124,13 +127,16 @@ def _pairs(image: Image.Image, limits: WorkLimits) -> Iterator[Eye]:
 
 def _spots(pixels: Any) -> Iterator[_Spot]:
     """Round red spots with nothing red around them."""
-    red = _redness(pixels, _REDDER)
+    brown = pixels[:, :, 1] > pixels[:, :, 0] * _BROWN
+    red = _redness(pixels, _PURE) * ~brown
+    if red.mean() > _OVERALL:
+        return
     widest = _SPOT * max(pixels.shape[:2])
     count, _, facts, middles = cv2.connectedComponentsWithStats(red, connectivity=8)
     for label in range(1, count):
         left, top, width, height, area = (int(value) for value in facts[label])
         across = max(width, height)
-        if area < _SMALLEST or across > widest or area < _ROUND * math.pi * across * across / 4:
+        if area < _SMALLEST_SPOT or across > widest or area < _ROUND * math.pi * across * across / 4:
             continue
         ring = red[max(0, top - across) : top + height + across, max(0, left - across) : left + width + across]
         if int(ring.sum()) - area <= _CLEAN * ring.size:
