@@ -470,6 +470,23 @@ def test_a_host_that_does_not_shake_hands_is_given_up() -> None:
             fetch(fetcher, f"https://127.0.0.1:{port}/")
 
 
+def test_no_fault_tells_the_query_of_a_url_which_may_hold_a_credential() -> None:
+    scripts = {
+        "/?signature=s3cret": ok(status="500 x"),
+        "/gone?signature=s3cret": ok(status="404 x"),
+        "/large?signature=s3cret": ok(bytes(2000)),
+        "/cut?signature=s3cret": answer("200 OK", "Content-Length: 5"),
+        "/away?signature=s3cret": moved("http://127.0.0.1:1/?signature=s3cret"),
+        "/round?signature=s3cret": moved("/round?signature=s3cret"),
+    }
+    with Outside(scripts) as web:
+        fetcher = Fetcher(allow=(web.at,))
+        for path in scripts:
+            with pytest.raises(SecureDeliveryError) as caught:
+                fetch(fetcher, web.url(path), max_bytes=1000)
+            assert "s3cret" not in str(caught.value) + caught.value.public
+
+
 def test_a_host_that_is_not_there_is_a_fault_without_details_for_strangers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]

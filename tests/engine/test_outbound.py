@@ -14,7 +14,8 @@ from outside import fetch, never_connect, resolver
 
 from secure_delivery.engine.fetch import Fetcher
 from secure_delivery.engine.outbound import OutboundGuard, read_url
-from secure_delivery.gate.errors import BadRequest, SecureDeliveryError, SourceFault
+from secure_delivery.engine.settings import Settings
+from secure_delivery.gate.errors import BadRequest, ConfigurationError, SecureDeliveryError, SourceFault
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "vectors" / "ssrf.json").read_text("utf-8"))["cases"]
 
@@ -140,3 +141,20 @@ def test_plain_http_can_be_switched_off() -> None:
 def test_more_ports_can_be_opened() -> None:
     guard = OutboundGuard(ports=(80, 443, 8080), resolve=resolver(a_test="8.8.8.8"))
     assert guard.admit(guard.read("http://a.test:8080/"), ends=guard.clock() + 5)
+
+
+# ------------------------------------------------------------------------------------------------------------- settings
+
+
+def test_what_may_be_fetched_is_set_by_the_operator_and_nothing_by_default() -> None:
+    assert (Settings().fetch_allow, Settings().fetch_ports, Settings().fetch_https_only) == ((), (), False)
+    environ = {"SECURE_DELIVERY_FETCH_ALLOW": "10.0.0.0/8, files.example.org:9000", "SECURE_DELIVERY_FETCH_PORTS": "8080,9000"}
+    settings = Settings.load(environ=environ)
+    guard = OutboundGuard(allow=settings.fetch_allow, ports=(80, 443, *settings.fetch_ports))
+    assert guard.admit(guard.read("http://10.1.2.3:8080/"), ends=guard.clock() + 5)
+
+
+@pytest.mark.parametrize("ports", [["a"], [0], [70000], [True], 80])
+def test_a_port_that_is_none_stops_the_start(ports: Any) -> None:
+    with pytest.raises(ConfigurationError, match="fetch_ports"):
+        Settings.read({"fetch_ports": ports})

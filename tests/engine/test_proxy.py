@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import socket
 import ssl
+import subprocess
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -248,3 +250,32 @@ def test_two_sessions_know_nothing_of_each_other() -> None:
         assert status(get(mine, web.url())) == 200
         assert status(get(other, web.url())) == 403
         assert (mine.refused, other.refused) == (0, 1)
+
+
+# -------------------------------------------------------------------------------------------------------- a real browser
+
+
+@pytest.mark.browser
+def test_a_real_browser_reaches_the_outside_and_nothing_inside(tmp_path: Path) -> None:
+    """A page with a script and a picture of its own, and pictures from this machine under three names."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no Chromium: install one to run this test")
+    with Outside({}) as inside, Outside({}) as web:
+        inner = "".join(f"<img src='{inside.url(host=host)}'>" for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]"))
+        page = f"<p id=x></p>{inner}<img src=/own.png><script src=/own.js></script>"
+        web.scripts |= {
+            "/": ok(page.encode(), "Content-Type: text/html"),
+            "/own.js": ok(b"document.getElementById('x').textContent = 'scripted'", "Content-Type: text/javascript"),
+        }
+        guard = OutboundGuard(allow=(web.at,), resolve=resolver(page_test="127.0.0.1"))
+        with session(guard, seconds=60) as proxy:
+            flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--dump-dom"]
+            way = [f"--proxy-server=127.0.0.1:{proxy.port}", "--proxy-bypass-list=<-loopback>", f"--user-data-dir={tmp_path}"]
+            shown = subprocess.run(
+                [program, *flags, *way, web.url(host="page.test")], capture_output=True, timeout=90, check=True
+            )
+        assert b'<p id="x">scripted</p>' in shown.stdout
+        assert {head.split(b" ")[1] for head in web.seen} >= {b"/", b"/own.png", b"/own.js"}
+        assert inside.connections == 0
+        assert proxy.refused >= 3

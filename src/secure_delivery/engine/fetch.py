@@ -6,7 +6,7 @@ Every hop is a new request in every respect: its URL is read anew, shown to `che
 headers the caller gave are left behind for good when the origin changes.
 
 What is told to clients never holds an address or says why a host was refused: whether a name of the operator's own network
-exists is nobody's business. `str(error)` has it, for the log.
+exists is nobody's business. `str(error)` has it, for the log; queries, which may hold credentials, are in neither.
 
 Sources: security promises 16 (the policy's `url` on every hop), 33-38; RFC 9110 section 15.4, RFC 9111 section 5.2, RFC 6266.
 A request with a body, for webhooks, needs `_open` with another method and nothing else of this module.
@@ -121,7 +121,7 @@ class Fetcher:
             if following.origin != target.origin:
                 carried = ()
             target = following
-        raise SourceFault(f"{target.url}: more than {MAX_REDIRECTS} redirects", public="The source redirects too often.")
+        raise SourceFault(f"{target.place}: more than {MAX_REDIRECTS} redirects", public="The source redirects too often.")
 
     @contextmanager
     def _open(
@@ -138,7 +138,7 @@ class Fetcher:
                 wire.send(request_head(method, target.resource, (*fields, *carried)))
                 yield wire, read_head(wire)
             except SourceFault as error:
-                raise SourceFault(f"{target.url}: {error}", public=error.public) from None
+                raise SourceFault(f"{target.place}: {error}", public=error.public) from None
 
     def _follow(self, target: Target, head: Head) -> Target:
         """Where a redirect leads. A bad one is the source's fault, not that of whoever named the source."""
@@ -149,16 +149,16 @@ class Fetcher:
             # Joining would repair an absolute URL that has lost its host, and lead back to ours.
             following = self.guard.read(location if _ABSOLUTE.match(location) else urljoin(target.url, location))
         except (BadRequest, ValueError) as error:
-            raise SourceFault(f"redirect to {location[:200]!r}: {error}") from None
+            raise SourceFault(f"redirect to {location.partition('?')[0][:200]!r}: {error}") from None
         if target.scheme == "https" and following.scheme != "https":
-            raise SourceFault(f"redirect from https to {following.url}")
+            raise SourceFault(f"redirect from https to {following.place}")
         return following
 
 
 def _receive(target: Target, wire: Wire, head: Head, into: BinaryIO, max_bytes: int) -> Fetched:
     """The body of the final answer."""
     if head.status in _GONE:
-        raise NotFound(f"{target.url}: status {head.status}", public="The source does not exist.")
+        raise NotFound(f"{target.place}: status {head.status}", public="The source does not exist.")
     if head.status not in (200, 203):
         raise SourceFault(f"status {head.status}", public=f"The source answered with status {head.status}.")
     filename = _filename(target, head.fields)
@@ -166,12 +166,12 @@ def _receive(target: Target, wire: Wire, head: Head, into: BinaryIO, max_bytes: 
     coded = "content-encoding" in dict(head.fields.items)
     wanted = max_bytes + max_bytes // 1000 + PIECE if coded else max_bytes
     if (length := length_of(head.fields)) is not None and length > wanted:
-        raise TooLarge(f"{target.url}: {length} bytes announced, {max_bytes} allowed")
+        raise TooLarge(f"{target.place}: {length} bytes announced, {max_bytes} allowed")
     size, digest, start = 0, hashlib.sha256(), bytearray()
-    for piece in inflated(_bounded(body(wire, head), wanted, target.url), head.fields):
+    for piece in inflated(_bounded(body(wire, head), wanted, target.place), head.fields):
         size += len(piece)
         if size > max_bytes:
-            raise TooLarge(f"{target.url}: more than {max_bytes} bytes")
+            raise TooLarge(f"{target.place}: more than {max_bytes} bytes")
         digest.update(piece)
         if len(start) < HEAD:
             start += piece[:HEAD]
@@ -186,11 +186,11 @@ def _receive(target: Target, wire: Wire, head: Head, into: BinaryIO, max_bytes: 
     )
 
 
-def _bounded(pieces: Iterator[bytes], most: int, url: str) -> Iterator[bytes]:
+def _bounded(pieces: Iterator[bytes], most: int, place: str) -> Iterator[bytes]:
     for piece in pieces:
         most -= len(piece)
         if most < 0:
-            raise TooLarge(f"{url}: more bytes than any allowed content takes")
+            raise TooLarge(f"{place}: more bytes than any allowed content takes")
         yield piece
 
 

@@ -78,6 +78,11 @@ class Target:
         return f"{self.scheme}://{self.authority}{self.resource}"
 
     @property
+    def place(self) -> str:
+        """The URL for a log: without its query, which may hold a credential."""
+        return self.url.partition("?")[0]
+
+    @property
     def origin(self) -> tuple[str, str, int]:
         """What credentials are for and must not leave."""
         return self.scheme, self.host, self.port

@@ -156,7 +156,7 @@ class GuardProxy:
             target = self._target(where, tunnel=tunnel)
             addresses = self._guard.admit(target, ends=self._ends)
         except (BadRequest, SourceFault) as error:
-            logger.info("guard proxy refuses %s: %s", where[:200], error)
+            logger.info("guard proxy refuses %s: %s", where.partition("?")[0][:200], error)
             with self._lock:
                 self.refused += 1
             return self._say(client, 403)
@@ -164,7 +164,7 @@ class GuardProxy:
             by = min(self._ends, self._guard.clock() + self._guard.patience.connect)
             origin = self._guard.dial(target, addresses, ends=by)
         except SourceFault as error:
-            logger.info("guard proxy cannot reach %s: %s", where[:200], error)
+            logger.info("guard proxy: %s", error)
             return self._say(client, 502)
         self._keep(stack, origin)
         if tunnel:
