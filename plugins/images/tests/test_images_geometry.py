@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from secure_delivery.plugin import NotProvided, Unsupported
 from secure_delivery.plugin.testing import bind, content
@@ -357,3 +357,37 @@ def test_a_chain_runs_on_whole_pictures(chain: Any, saved: Any, opened: Any, qua
     result = opened(chain(saved(quadrants()), *tasks))
     assert result.size == (24, 16)
     assert looks_like(result, "YGYG", 30)
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        [("crop", {"d": ("333", "101", "1200", "901")}), ("resize", {"w": "200"})],
+        [("crop", {"d": ("333", "101", "1200", "901")}), ("resize", {"w": "120", "h": "120", "f": "crop", "a": "right"})],
+        [("crop", {"d": ("1201", "901", "9999", "9999")}), ("resize", {"w": "60", "h": "90", "f": "scale"})],
+        ["flop", ("crop", {"d": ("7", "5", "1301", "1303")}), ("resize", {"h": "99"}), ("rotate", {"d": "90"})],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_part_made_smaller_is_the_same_however_much_was_decoded(
+    orientation: int, tasks: list[Any], chain: Any, saved: Any, opened: Any
+) -> None:
+    """Of a JPEG only a fraction is decoded; the result is where it would be, and as good to the eye."""
+    image = Image.merge("RGB", [Image.linear_gradient("L").resize((1999, 1499)).rotate(turn) for turn in (0, 90, 180)])
+    for place in range(0, 1999, 100):
+        image.paste((250, place // 8, 0), (place, place // 2, place + 50, place // 2 + 50))
+    lossless = saved(image, "PNG", exif=tagged(orientation))
+    jpeg = saved(image, "JPEG", exif=tagged(orientation))
+    one, other = opened(chain(lossless, *tasks)), opened(chain(jpeg, *tasks, ("output", {"f": "png"})))
+    assert one.size == other.size
+    error = max(ImageStat.Stat(ImageChops.difference(one.convert("RGB"), other.convert("RGB"))).rms)
+    assert error < 4
+
+
+def test_nothing_beside_a_part_shows_in_it(chain: Any, saved: Any, opened: Any) -> None:
+    """A white picture in a black frame, cut out along the frame, has no grey edge when it is made smaller."""
+    image = Image.new("L", (1600, 1200), 0)
+    image.paste(255, (400, 304, 1200, 896))
+    tasks = [("crop", {"d": ("400", "304", "800", "592")}), ("resize", {"w": "100"}), ("output", {"f": "png"})]
+    assert opened(chain(saved(image, "JPEG"), *tasks)).getextrema()[0] > 235

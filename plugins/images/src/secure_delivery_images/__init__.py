@@ -22,18 +22,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Picture", "register_transformations", "self_test"]
 
-_OLDEST_PILLOW = 12  # older ones have known holes in decoders that strangers' files reach
+#: First part of a version; older ones have known holes in decoders that strangers' files reach.
+_OLDEST = {"pillow": 12, "pi-heif": 1}
 
 
 @hookimpl
 def self_test(settings: Settings) -> None:
-    """Say why pictures cannot work here: Pillow is missing or too old. Its metadata is read, Pillow is not imported."""
-    try:
-        found = version("pillow")
-    except PackageNotFoundError:
-        raise ConfigurationError("Pillow is not installed") from None
-    if int(found.partition(".")[0]) < _OLDEST_PILLOW:
-        raise ConfigurationError(f"Pillow {found} is too old; {_OLDEST_PILLOW} or later is needed")
+    """Say why pictures cannot work here: a library is missing or too old. Metadata is read, nothing is imported."""
+    for package, oldest in _OLDEST.items():
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            raise ConfigurationError(f"{package} is not installed") from None
+        if int(found.partition(".")[0]) < oldest:
+            raise ConfigurationError(f"{package} {found} is too old; {oldest} or later is needed")
 
 
 @hookimpl

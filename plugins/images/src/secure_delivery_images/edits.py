@@ -124,7 +124,7 @@ class Resize:
             return Size(self.width, self.height)
         return Size(_whole(size.width * wide), _whole(size.height * high))
 
-    def _box(self, size: Size, target: Size) -> tuple[float, float, float, float]:
+    def box(self, size: Size, target: Size) -> tuple[float, float, float, float]:
         """The part of the source that is shown."""
         if self.fit != "crop" or not (self.width and self.height):
             return 0.0, 0.0, float(size.width), float(size.height)
@@ -145,7 +145,7 @@ class Resize:
         if target == size == image.size:
             return image
         across, down = image.width / size.width, image.height / size.height
-        left, top, right, bottom = self._box(size, target)
+        left, top, right, bottom = self.box(size, target)
         box = left * across, top * down, min(image.width, right * across), min(image.height, bottom * down)
         return resampled(image, target, box, FILTERS[self.filter])
 
@@ -159,14 +159,46 @@ class Crop:
     width: int
     height: int
 
-    def run(self, image: Image.Image, size: Size, limits: WorkLimits) -> Image.Image:
-        right, bottom = min(size.width, self.left + self.width), min(size.height, self.top + self.height)
-        if self.left >= right or self.top >= bottom:
+    def inside(self, size: Size) -> Size:
+        """How much of the rectangle lies inside a picture. Raises `Unsupported` for nothing."""
+        width, height = min(self.width, size.width - self.left), min(self.height, size.height - self.top)
+        if width <= 0 or height <= 0:
             raise Unsupported(
                 f"crop at {self.left},{self.top} of {size.width} x {size.height}",
                 public=f"crop: the rectangle lies outside the picture, which is {size.width} x {size.height} pixels.",
             )
-        return image.crop((self.left, self.top, right, bottom))
+        return Size(width, height)
+
+    def run(self, image: Image.Image, size: Size, limits: WorkLimits) -> Image.Image:
+        inside = self.inside(size)
+        return image.crop((self.left, self.top, self.left + inside.width, self.top + inside.height))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A crop and the resize after it in one: on a smaller copy, a crop alone would be off by parts of a pixel."""
+
+    crop: Crop
+    resize: Resize
+
+    def factors(self, size: Size) -> tuple[float, float]:
+        """How much wider and higher the whole picture becomes, before anything is cut off."""
+        return self.resize.factors(self.crop.inside(size))
+
+    def after(self, size: Size) -> Size:
+        return self.resize.after(self.crop.inside(size))
+
+    def run(self, image: Image.Image, size: Size, limits: WorkLimits) -> Image.Image:
+        inside = self.crop.inside(size)
+        target = self.resize.target(inside)
+        check_output(target, limits)
+        across, down = image.width / size.width, image.height / size.height
+        left, top, right, bottom = self.resize.box(inside, target)
+        box = [(left + self.crop.left) * across, (top + self.crop.top) * down]
+        box += [min(image.width, (right + self.crop.left) * across), min(image.height, (bottom + self.crop.top) * down)]
+        x, y = math.floor(box[0]), math.floor(box[1])
+        image = image.crop((x, y, math.ceil(box[2]), math.ceil(box[3])))  # so that nothing from beside it has a say
+        return resampled(image, target, (box[0] - x, box[1] - y, box[2] - x, box[3] - y), FILTERS[self.resize.filter])
 
 
 _QUARTERS = {1: Image.Transpose.ROTATE_270, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_90}

@@ -22,7 +22,7 @@ from secure_delivery.plugin import Corrupt, Media, Unsupported
 
 from .decode import MAX_FRAMES, TooManyFrames, all_frames, open_image, turned
 from .drawing import Drawing, Pixels
-from .edits import Edit, Mirror, Mixing, Proportional, Resize, check_output, resampled
+from .edits import Crop, Edit, Mirror, Mixing, Part, Proportional, Resize, check_output, resampled
 from .encode import DEFAULT_QUALITY, WITH_CMYK, Encoding, Frames, Kept, encode, moves
 from .headers import Size
 from .metadata import exif_for, xmp_for
@@ -218,8 +218,7 @@ def _from_file(picture: Picture) -> tuple[Image.Image, Kept]:
         image = open_image(stream, facts.form, picture.limits)
         _turn_to_page(picture, image)
         kept = _along(picture, image, b"")
-        if first:
-            _reduce(picture, image)
+        edits = _reduced(picture, image) if first else picture.edits
         image.load()
         keep_cmyk = encoding.colorspace == "input" and picture.form in WITH_CMYK
         pixels, profile = working(image, keep_cmyk=keep_cmyk)
@@ -228,7 +227,7 @@ def _from_file(picture: Picture) -> tuple[Image.Image, Kept]:
             pixels = turned(pixels, facts, upright=picture.upright)
             full = facts.displayed if picture.upright else facts.stored
         del image  # so that its pixels go as soon as nothing else holds them
-        done, profile = run(picture, pixels, full, profile)
+        done, profile = run(picture, pixels, full, profile, edits)
         return done, replace(kept, profile=profile)
 
 
@@ -244,17 +243,33 @@ def _turn_to_page(picture: Picture, image: ImageFile.ImageFile) -> None:
         raise Unsupported(f"page {picture.page}", public=f"output: the file has no page {picture.page}.") from None
 
 
-def _reduce(picture: Picture, image: ImageFile.ImageFile) -> None:
-    """Let the JPEG decoder give a half, a quarter or an eighth of the size, when the first edit needs no more."""
-    first = next((edit for edit in picture.edits if not isinstance(edit, Mirror)), None)
-    if picture.facts.form != "JPEG" or not isinstance(first, Resize):
-        return
+def _reduced(picture: Picture, image: ImageFile.ImageFile) -> Sequence[Edit]:
+    """Let the JPEG decoder give a half, a quarter or an eighth of the size, when the first edits need no more; the edits, in
+    a form that such pixels can be used for."""
+    edits = picture.edits
+    mirrors = next((number for number, edit in enumerate(edits) if not isinstance(edit, Mirror)), len(edits))
+    first, second = (*edits[mirrors:], None, None)[:2]
+    if picture.facts.form != "JPEG":
+        return edits
+    if isinstance(first, Resize):
+        _draft(picture, image, first)
+    elif isinstance(first, Crop) and isinstance(second, Resize):
+        part = Part(crop=first, resize=second)
+        if _draft(picture, image, part):
+            return (*edits[:mirrors], part, *edits[mirrors + 2 :])
+    return edits
+
+
+def _draft(picture: Picture, image: ImageFile.ImageFile, edit: Resize | Part) -> bool:
+    """Whether fewer pixels than there are will be decoded."""
     seen = picture.facts.displayed if picture.upright else picture.facts.stored
-    wide, high = first.factors(seen)
+    wide, high = edit.factors(seen)
     if picture.upright and picture.facts.orientation >= 5:
         wide, high = high, wide
         seen = Size(*seen[::-1])
+    before = image.size
     image.draft(None, (max(1, math.ceil(seen.width * wide * _DRAFT_GAP)), max(1, math.ceil(seen.height * high * _DRAFT_GAP))))
+    return image.size != before
 
 
 def _grown(picture: Picture, image: Image.Image, full: Size) -> Image.Image:
