@@ -52,7 +52,7 @@ def answered(task: str, said: Any, **options: Any) -> Any:
     """The JSON of a task whose provider says `said`."""
     if task == "text_sentiment":
         options.setdefault("text", "This is good.")
-    shop = SimpleWorkshop(detectors={task: Says(said)})
+    shop = SimpleWorkshop(detectors={task: Says(said), "faces": Says({"faces": []})})
     result = TASKS[task].apply(PHOTO, bind(TASKS[task], **options), shop)
     assert (result.mimetype, result.filename) == ("application/json", f"{task}.json")
     return json.loads(content(result))
@@ -96,7 +96,8 @@ def test_each_task_needs_a_signed_policy_and_names_its_detector(task: str) -> No
     transformation = TASKS[task]
     assert isinstance(transformation, Transformation)
     assert isinstance(transformation, Authenticated) and transformation.authenticated
-    assert isinstance(transformation, Asking) and list(transformation.asks({})) == [task]
+    wanted = {"image_sentiment": ["faces", "image_sentiment"]}.get(task, [task])
+    assert isinstance(transformation, Asking) and list(transformation.asks({})) == wanted
     assert (isinstance(transformation, Sourceless) and transformation.sourceless) == (task == "text_sentiment")
 
 
@@ -133,14 +134,18 @@ def test_the_detector_gets_the_file_and_the_bound_options() -> None:
     assert says.asked == [(PHOTO, {"text": "bon", "language": "fr"})]
 
 
-def test_faces_go_along_with_the_question_about_emotions_where_somebody_finds_them() -> None:
+def test_faces_go_along_with_the_question_about_emotions() -> None:
     faces, mood = Says({"faces": [{"x": 1}]}), Says({"emotions": {}})
     shop: Workshop = SimpleWorkshop(detectors={"faces": faces, "image_sentiment": mood})
     TASKS["image_sentiment"].apply(PHOTO, bind(TASKS["image_sentiment"]), shop)
+    assert faces.asked == [(PHOTO, {})]
     assert mood.asked == [(PHOTO, {"faces": {"faces": [{"x": 1}]}})]
-    alone = Says({"emotions": {}})
-    TASKS["image_sentiment"].apply(PHOTO, {}, SimpleWorkshop(detectors={"image_sentiment": alone}))
-    assert alone.asked == [(PHOTO, {})]
+
+
+def test_emotions_without_anybody_who_finds_faces_are_501_too() -> None:
+    with pytest.raises(NotProvided) as caught:
+        TASKS["image_sentiment"].apply(PHOTO, {}, SimpleWorkshop(detectors={"image_sentiment": Says({"emotions": {}})}))
+    assert "image_sentiment" in caught.value.public and "'faces'" in caught.value.public
 
 
 # -------------------------------------------------------------------------------------------------------------- options

@@ -46,12 +46,12 @@ def _version() -> Kind:
 
 
 class _Task(NamedTuple):
-    """What tells one intelligence task from another. `companion` is a detector whose answer goes along when there is one."""
+    """What tells one intelligence task from another. `first` is a detector whose answer goes along with the question."""
 
     name: str
     answer: Callable[[Any], Mapping[str, Any]]
     params: tuple[Param, ...] = ()
-    companion: str = ""
+    first: str = ""
 
 
 _TASKS = (
@@ -59,7 +59,7 @@ _TASKS = (
     _Task("sfw", answers.sfw),
     _Task("caption", answers.caption),
     _Task("ocr", answers.ocr),
-    _Task("image_sentiment", answers.image_sentiment, companion="faces"),
+    _Task("image_sentiment", answers.image_sentiment, first="faces"),
     _Task("copyright", answers.copyright_found),
 )
 _TEXT_SENTIMENT = _Task(
@@ -75,7 +75,7 @@ _TEXT_SENTIMENT = _Task(
 class Intelligence:
     """One task: asks the detector of its name, with its own options, and answers with JSON.
 
-    `image_sentiment` looks at faces: when there is a detector of those, its answer goes along as the option `faces`.
+    `image_sentiment` is about faces, so the detector of those is asked first, and its answer is the option `faces`.
     """
 
     version = "1"
@@ -86,19 +86,19 @@ class Intelligence:
         self.params = task.params
 
     def asks(self, options: Mapping[str, Any]) -> tuple[str, ...]:
-        return (self._task.name,)
+        name, first = self._task.name, self._task.first
+        return (first, name) if first else (name,)
 
     def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
-        """The answer as JSON. Raises `NotProvided`, naming the hook, and what the detector raises."""
-        name, companion = self._task.name, self._task.companion
-        if not shop.provides(name):
-            raise NotProvided(
-                f"no detector {name!r} is registered",
-                public=f"This server has no provider for {name}: a plugin offers one through register_detectors, as {name!r}.",
-            )
-        wanted = dict(options)
-        if companion and shop.provides(companion):
-            wanted[companion] = shop.detect(companion, media)
+        """The answer as JSON. Raises `NotProvided`, naming the hook, and what the detectors raise."""
+        name, first = self._task.name, self._task.first
+        for needed in reversed(self.asks(options)):
+            if not shop.provides(needed):
+                raise NotProvided(
+                    f"no detector {needed!r} is registered",
+                    public=f"{name} needs a plugin that provides the detector '{needed}' (hook register_detectors).",
+                )
+        wanted = {**options, first: shop.detect(first, media)} if first else options
         return json_file(self._task.answer(shop.detect(name, media, wanted)), f"{name}.json")
 
 
