@@ -102,6 +102,7 @@ def _registry(settings: Settings, data: Path) -> tuple[Registry, PluginChoice]:
         settings={name: table for name, table in tables.items() if name in decoding},
         blocked=tuple(report.name for report in registry.reports if report.name not in decoding),
         rank=settings.plugins_rank,
+        warm=settings.decode_warm,
     )
     return registry, choice
 
@@ -133,6 +134,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         plugins=choice,
         limits=WorkLimits(
             pixels=settings.max_pixels,
+            animation_pixels=settings.max_animation_pixels,
             bytes=settings.max_bytes,
             seconds=settings.decode_seconds,
             cpu_seconds=settings.decode_cpu_seconds,

@@ -106,10 +106,18 @@ def _apply_rlimits(limits: WorkLimits, *, threads: bool) -> None:
     if not threads:
         _limit(resource.RLIMIT_NPROC, 0)
     try:
-        _limit(resource.RLIMIT_AS, limits.memory)
+        _limit(resource.RLIMIT_AS, limits.memory + _mapped())
     except (ValueError, OSError):
         if LINUX:  # macOS refuses any bound on address space; elsewhere memory without a bound must not pass unseen
             raise
+
+
+def _mapped() -> int:
+    """Bytes of address space that this process has already: the libraries of plugins are not what a file costs."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:  # not Linux
+        return 0
 
 
 # ------------------------------------------------------------------------------------------------------------- landlock

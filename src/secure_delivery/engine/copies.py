@@ -9,11 +9,10 @@ each side. Pictures that are asked for in one size only never get a copy.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
-from ..gate.errors import TaskURLError
+from ..gate.errors import SecureDeliveryError
 from ..gate.taskurl import Task
 from ..plugin.manager import Registry
 from ..plugin.protocols import Scaling
@@ -21,18 +20,23 @@ from ..plugin.selection import fitting, providers
 from .convert import Plan, bind
 from .sources import SourceFile
 
-logger = logging.getLogger("secure_delivery.engine")
-
 SIDE = 1600  # pixels of a copy's longer side
 _REDUCTION = 2  # how many times smaller than the copy a result has to be, so that what the copy lost is not seen
 _LEAST_BYTES = 500_000  # of a source: below, decoding it whole costs no more than the rest of the work
 _LEAST_PIXELS = 1_500_000
 _QUALITY = 92  # measured: at most 0.09 dB after JPEG of quality 80, for a quarter of the bytes of 98
 
-#: The format of a copy by that of its source: the same where a chain that names no format keeps it.
-_SAME = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
-#: For chains that name the format of their result. WebP has transparency too.
-_OTHER = {"image/avif": "webp", "image/heic": "webp", "image/heif": "webp", "image/tiff": "webp"}
+#: The format of a copy by that of its source. Where it is another (WebP has transparency too), chains are still told the type
+#: of the source, whose format they keep when they name none.
+_FORMS = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "image/avif": "webp",
+    "image/heic": "webp",
+    "image/heif": "webp",
+    "image/tiff": "webp",
+}
 
 
 class Copies:
@@ -40,14 +44,12 @@ class Copies:
 
     def __init__(self, registry: Registry) -> None:
         self._transformations = registry.transformations
-        self._plans = {form: _plan(registry, form) for form in {*_SAME.values(), *_OTHER.values()}}
+        self._plans = {form: _plan(registry, form) for form in set(_FORMS.values())}
         self.sizing = _bound(registry, [Task(name="imagesize", options=())])
 
     def plan(self, source: SourceFile, plan: Plan) -> Plan | None:
         """How a copy of this source is made, if this chain could perhaps start from one."""
-        form = _SAME.get(source.mimetype)
-        if form is None and _names_format(plan):
-            form = _OTHER.get(source.mimetype)
+        form = _FORMS.get(source.mimetype)
         if form is None or source.size < _LEAST_BYTES or self.sizing is None:
             return None
         scaling = all(isinstance(self._provider(step.name, source.mimetype), Scaling) for step in plan.steps)
@@ -81,16 +83,12 @@ def _plan(registry: Registry, form: str) -> Plan | None:
 
 
 def _task(name: str, options: Mapping[str, Any]) -> Task:
-    return Task(name=name, options=tuple(options.items()))
+    return Task(name=name, options=tuple((key, str(value)) for key, value in options.items()))  # as in a URL
 
 
 def _bound(registry: Registry, tasks: list[Task]) -> Plan | None:
     """The plan of a chain, or None where no plugin that does it is installed."""
     try:
         return bind(registry, tasks)
-    except TaskURLError:
+    except SecureDeliveryError:
         return None
-
-
-def _names_format(plan: Plan) -> bool:
-    return any(step.name == "output" and step.options.get("format") for step in plan.steps)

@@ -344,7 +344,7 @@ class Renditions:
         copy = SourceFile(
             handle=None,
             digest=kept.key,
-            mimetype=kept.mimetype,
+            mimetype=source.mimetype,
             filename=source.filename,
             size=kept.size,
             open=lambda: self.store.open(kept),

@@ -79,7 +79,8 @@ class PluginChoice:
 
     `settings`, `blocked`, `rank` are those of `plugin.manager.load`; `settings` should leave out the sections of plugins
     that hold credentials. `extra` are dotted names of modules that are plugins without being installed, found on the
-    interpreter's own path or in the folders of `path`; confined children may read those folders.
+    interpreter's own path or in the folders of `path`; confined children may read those folders. `warm` names the tasks and
+    detectors whose libraries are loaded at once, None all of them; those of others are loaded with their first job.
     """
 
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
@@ -87,6 +88,7 @@ class PluginChoice:
     rank: Sequence[str] = ()
     extra: Sequence[str] = ()
     path: Sequence[str] = ()
+    warm: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +268,8 @@ class Sandbox:
         with ExitStack() as stack:
             files = [stack.enter_context(_read_only(source.descriptor)) for source in chain.sources]
             answer = self._done(job, (*files, chain.output))
+        for problem in answer.get("problems", ()):
+            logger.warning("decoder process: %s", problem)
         return _outcome(answer, chain.output)
 
     def _lowered(self, chain: Chain) -> dict[str, int]:

@@ -36,7 +36,7 @@ from ..gate.errors import (
     Unsupported,
 )
 from ..plugin import manager
-from ..plugin.protocols import Detector, Media, Transformation, Warm, WorkLimits
+from ..plugin.protocols import Asking, Detector, Media, Transformation, Warm, WorkLimits
 from ..plugin.selection import providers
 from . import confine, sandbox_wire
 from .programs import Programs, Request
@@ -54,11 +54,56 @@ _WORN_MEMORY = 400 * 1024  # KiB resident
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shop:
-    """What a worker has ready for its jobs."""
+class _Stock:
+    """What plugins provide, and which of it has imported what it imports late.
+
+    The libraries of a task are loaded when its first job comes: a server that only resizes does not carry those that
+    recognise faces.
+    """
 
     transformations: Mapping[str, Transformation]
     detectors: Mapping[str, Detector]
+    ready: set[str] = field(default_factory=set)
+
+    def lacks(self, job: Mapping[str, Any]) -> list[str]:
+        """The names of tasks and detectors of a job that are not prepared yet."""
+        names = [name for name, _ in job["tasks"] if name in self.transformations]
+        for name, options in job["tasks"]:
+            for one in providers(self.transformations[name]) if name in self.transformations else ():
+                if isinstance(one, Asking):
+                    names += one.asks(sandbox_wire.tuples(options))
+        return [name for name in dict.fromkeys(names) if name not in self.ready]
+
+    def prepare(self, names: Sequence[str]) -> list[str]:
+        """Let these import what they import late, so that a confined child opens no files; what went wrong."""
+        problems, threads = [], 1
+        for name in names:
+            self.ready.add(name)
+            found: list[object] = [*providers(self.transformations[name])] if name in self.transformations else []
+            found += [self.detectors[name]] if name in self.detectors else []
+            for one in found:
+                if isinstance(one, Warm):
+                    try:
+                        one.warm()
+                    except Exception as error:
+                        problems.append(f"{name} could not be prepared: {type(error).__name__}: {error}")
+            if threads < (threads := _threads()):
+                problems.append(f"{name} started a thread while warming up; processes forked from it may hang")
+        gc.collect()
+        gc.freeze()  # so that a collection in a child does not copy pages it only looks at
+        return problems
+
+
+def _threads() -> int:
+    """Threads of this process, as the kernel counts them where it can be asked."""
+    return len(list(Path("/proc/self/task").iterdir())) if confine.LINUX else threading.active_count()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shop:
+    """What a worker has ready for its jobs."""
+
+    stock: _Stock
     programs: Programs
     layers: tuple[str, ...]
     rules: int | None
@@ -115,41 +160,26 @@ def _prepare(hello: Mapping[str, Any]) -> tuple[_Shop, list[str]]:
     extra = {name: importlib.import_module(name) for name in hello["extra"]}
     registry = manager.load(settings=hello["settings"], blocked=hello["blocked"], rank=hello["rank"], extra=extra)
     problems += [f"{report.name}: {report.problem}" for report in registry.reports if report.problem and report.name in extra]
-    problems += _warmed({**registry.transformations, **registry.detectors})
-    if threading.active_count() > 1 or (confine.LINUX and len(list(Path("/proc/self/task").iterdir())) > 1):
-        problems.append("a plugin started a thread while warming up; processes forked from it may hang")
+    warm = hello["warm"]
+    first = [*registry.transformations, *registry.detectors] if warm is None else warm
+    stock = _Stock(transformations=registry.transformations, detectors=registry.detectors)
+    problems += stock.prepare(first)
     _offer_to_the_oom_killer()
     confine.shield()
     confine.adopt_orphans()
     limits = WorkLimits(**hello["limits"])
     rules = confine.ruleset(confine.readable())
     layers = confine.probe(limits, rules)
-    gc.collect()
-    gc.freeze()  # so that a collection in a child does not copy pages it only looks at
     ordered = tuple(name for name in confine.LAYERS if name in layers)
     programs = Programs(registry.programs, scratch=Path(hello["scratch"]), limits=limits, layers=ordered)
     shop = _Shop(
-        transformations=registry.transformations,
-        detectors=registry.detectors,
+        stock=stock,
         programs=programs,
         layers=ordered,
         rules=rules,
         limits=limits,
     )
     return shop, problems
-
-
-def _warmed(things: Mapping[str, object]) -> list[str]:
-    """Let everything import what it would import late; what went wrong."""
-    problems = []
-    for name, thing in things.items():
-        for one in providers(thing) if isinstance(thing, Transformation) else (thing,):
-            if isinstance(one, Warm):
-                try:
-                    one.warm()
-                except Exception as error:
-                    problems.append(f"{name} could not be prepared: {type(error).__name__}: {error}")
-    return problems
 
 
 def _offer_to_the_oom_killer() -> None:
@@ -175,8 +205,12 @@ def _serve(connection: socket.socket, shop: _Shop) -> None:
                     return
                 # Once this is sent, the job is not begun a second time, whatever becomes of this process.
                 _say(connection, {"taken": True})
+                if lacking := shop.stock.lacks(job):
+                    _retire(child)  # what is loaded now, only children from now on have
+                    child = None
+                problems = shop.stock.prepare(lacking) if lacking else []
                 child = _fit(child, shop, job["application"])
-                answer = _attempt(connection, shop, child, job, descriptors)
+                answer = {**_attempt(connection, shop, child, job, descriptors), "problems": problems}
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -224,8 +258,11 @@ def _attempt(
         report = _listen(connection, shop, child, _Job(files=list(files), port=job["proxy_port"], deadline=deadline))
     except TimeoutError:
         expired = True
-    except (OSError, ValueError, RecursionError):  # json.loads gives up on deep nesting with the last of these
-        pass  # it is gone, or says what nobody understands
+    except (ValueError, RecursionError):  # json.loads gives up on deep nesting with the second of these
+        _end(child)
+        return {"status": 0, "expired": False, "text": ""}  # it says what nobody understands
+    except OSError:
+        pass  # it is gone
     if report is None:
         return {"status": _end(child), "expired": expired, "text": ""}
     good = "fault" not in report and report.pop("cpu", _WORN_CPU) < _WORN_CPU and report.pop("memory", 0) < _WORN_MEMORY
@@ -372,15 +409,15 @@ def _result(shop: _Shop, job: Mapping[str, Any], descriptors: Sequence[int], cha
             others=others,
             metadata=job["metadata"],
             original=sandbox_wire.tuples(job["original"]),
-            detectors=shop.detectors,
+            detectors=shop.stock.detectors,
             channel=channel,
             opened=opened,
         )
         media: Media = first
         for name, options in job["tasks"]:
-            if name not in shop.transformations:
+            if name not in shop.stock.transformations:
                 raise Unsupported(f"no installed plugin provides the task {name[:60]!r}")
-            media = shop.transformations[name].apply(media, sandbox_wire.tuples(options), workshop)
+            media = shop.stock.transformations[name].apply(media, sandbox_wire.tuples(options), workshop)
         with media.open() as stream:
             size = copy(stream, descriptors[-1])
         extra = dict(getattr(media, "extra", {}))

@@ -122,6 +122,12 @@ class Settings:
     decode_seconds: float = _setting(_number(0.5, 3600, float), 60.0, "Wall seconds one transformation may take.")
     decode_cpu_seconds: int = _setting(_number(1, 3600), 30, "CPU seconds one transformation may take.")
     decode_memory: int = _setting(_number(2**27, 2**40), 2_000_000_000, "Bytes of memory one transformation may use.")
+    decode_warm: tuple[str, ...] = _setting(
+        _names, ("resize",), "Tasks whose libraries decoders load at once; those of others are loaded with their first job."
+    )
+    max_animation_pixels: int = _setting(
+        _number(1, 2**31), 100_000_000, "Pixels of all frames of an animation together; beyond it the first frame is used."
+    )
     sandbox_floor: tuple[str, ...] = _setting(
         _names, ("rlimits", "seccomp", "landlock"), "Confinement layers without which nothing is decoded."
     )

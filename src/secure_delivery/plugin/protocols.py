@@ -59,7 +59,8 @@ class WorkLimits:
     """What one piece of work may cost, all bounds inclusive.
 
     `pixels`: width x height of any picture decoded; `animation_pixels`: of all frames together; `bytes`: of the source;
-    `output_side`: pixels on either side of a result; `seconds`: wall time; `memory`: bytes of address space.
+    `output_side`: pixels on either side of a result; `seconds`: wall time; `memory`: bytes of address space besides
+    loaded libraries.
     """
 
     pixels: int = 100_000_000
