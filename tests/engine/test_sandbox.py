@@ -194,7 +194,7 @@ ENDS: dict[str, tuple[type[SecureDeliveryError], str]] = {
     "sleep": (ProcessingLimit, "wall limit"),
     "hide": (ProcessingLimit, "CPU limit"),
     "lie": (Corrupt, "not understood"),
-    "flood": (ProcessingLimit, "CPU limit"),
+    "flood": (Corrupt, "not understood"),
     "leave": (Corrupt, "not understood"),
     "hog": (ProcessingLimit, "memory limit"),
     "endless": (TooLarge, "writing a result"),
