@@ -30,8 +30,15 @@ from secure_delivery.engine.sandbox_worker import main
 main()
 """
 
-# Nothing of our own environment: it may hold secrets. One pool of memory per thread would eat the bound on address space.
-_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
+# Nothing of our own environment: it may hold secrets. One pool of memory per thread would eat the bound on address space,
+# and libraries that compute on every core would only take turns: there are as many workers as cores.
+_ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "2",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
 
 
 class _Worker(NamedTuple):
