@@ -292,48 +292,6 @@ def test_a_watermark_without_its_file_is_refused(chain: Any, saved: Any) -> None
         chain(saved(solid("red")), ("watermark", {"f": HANDLE}))
 
 
-@pytest.mark.parametrize(
-    ("task", "options"),
-    [
-        ("watermark", {}),
-        ("watermark", {"file": ""}),
-        ("watermark", {"file": " "}),
-        ("watermark", {"file": ("a", "b")}),
-        ("watermark", {"file": "a\nb"}),
-        ("watermark", {"file": "a" * 4097}),
-        ("watermark", {"file": HANDLE, "size": "-1"}),
-        ("watermark", {"file": HANDLE, "size": "501"}),
-        ("watermark", {"file": HANDLE, "position": "faces"}),
-        ("watermark", {"file": HANDLE, "position": ("left", "top")}),
-        ("collage", {"files": (HANDLE,), "width": "10"}),
-        ("collage", {"width": "10", "height": "10"}),
-        ("collage", {"files": "", "width": "10", "height": "10"}),
-        ("collage", {"files": (HANDLE,) * 100, "width": "10", "height": "10"}),
-        ("collage", {"files": ((HANDLE,),), "width": "10", "height": "10"}),
-        ("collage", {"files": (HANDLE,), "width": "0", "height": "10"}),
-        ("collage", {"files": (HANDLE,), "width": "10", "height": "10001"}),
-        ("collage", {"files": (HANDLE,), "width": "10", "height": "10", "margin": "0"}),
-        ("collage", {"files": (HANDLE,), "width": "10", "height": "10", "margin": "101"}),
-        ("collage", {"files": (HANDLE,), "width": "10", "height": "10", "fit": "clip"}),
-        ("collage", {"files": (HANDLE,), "width": "10", "height": "10", "color": "fractal9"}),
-        ("animate", {"delay": "10001"}),
-        ("animate", {"delay": "-1"}),
-        ("animate", {"loop": "1001"}),
-        ("animate", {"width": "1801"}),
-        ("animate", {"width": "0"}),
-        ("animate", {"height": "least"}),
-        ("animate", {"fit": "max"}),
-        ("pjpg", {"quality": "101"}),
-        ("pjpg", {"metadata": "1"}),
-        ("auto_image", {"format": "bmp"}),
-    ],
-)
-def test_values_out_of_range_are_refused_while_binding(task: str, options: dict[str, Any]) -> None:
-    """By the declarations alone, before anything is fetched."""
-    with pytest.raises((ValueError, TypeError)):
-        bind(TASKS[task], **options)
-
-
 def test_named_files_are_told_as_they_are_written() -> None:
     """The engine gets the text of the option, in order; a single name may stand for a list of one."""
     watermark, collage = TASKS["watermark"], TASKS["collage"]

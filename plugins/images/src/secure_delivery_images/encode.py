@@ -3,7 +3,7 @@
 Knows: Pillow's writers. Must not know: where pictures come from, tasks, how options are spelled.
 
 Defaults, and why: JPEG 85 and WebP 80 are where most eyes stop seeing a difference at the size shown, AVIF 65 looks like
-these; JPEG keeps full colour resolution from quality 90 on, where somebody asked for it. JPEG and PNG are written with
+these; JPEG and AVIF keep full colour resolution from quality 90 on, where somebody asked for it. JPEG and PNG are written with
 tables made for the picture, which costs little and saves some per cent.
 """
 
@@ -102,8 +102,10 @@ def encode(frames: Frames, form: str, encoding: Encoding, kept: Kept) -> bytes:
         raise TooLarge(f"{size} as {form}", public=f"A {form} result may have {longest} pixels a side.")
     profile = _profile(frames.images[0].mode, form, encoding, kept)
     images = [_shown(in_srgb(image, b"" if profile else kept.profile), form, encoding) for image in frames.images]
-    if not any(has_alpha(image) for image in map(without_opaque_alpha, images)):
-        images = [without_opaque_alpha(image) for image in images]  # else all frames keep it, or they mean different things
+    opaque = [without_opaque_alpha(image) for image in images]
+    if not any(has_alpha(image) for image in opaque):
+        images = opaque  # else all frames keep it: half of them without would be read differently
+    del opaque
     images = [_suited(image, form, encoding) for image in images]
     options = _options(form, encoding, kept, fitting(profile, images[0].mode))
     if form == "JPEG" and size[0] * size[1] > _TAILORED_UP_TO:
@@ -206,7 +208,8 @@ def _effort(form: str, encoding: Encoding, kept: Kept) -> dict[str, Any]:
         value = quality if isinstance(quality, int) else DEFAULT_QUALITY[form]
         if form == "WEBP":
             return {"quality": value, "method": 6 if encoding.compress else 4}
-        return {"quality": value, "speed": _AVIF_SPEED, "max_threads": 1, "autotiling": False}
+        subsampling = "4:4:4" if value >= _FULL_COLOUR_FROM else "4:2:0"
+        return {"quality": value, "subsampling": subsampling, "speed": _AVIF_SPEED, "max_threads": 1, "autotiling": False}
     if form == "PNG":
         return {"optimize": encoding.compress}
     if form == "TIFF":
