@@ -39,7 +39,7 @@ serve: $(VENV)/.serve
 	$(BIN)/secure-delivery serve --demo
 
 test: $(VENV)/.dev
-	@sh tools/ensure-browser.sh
+	@sh tools/ensure-programs.sh
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 cover: $(VENV)/.dev
