@@ -170,3 +170,17 @@ def test_a_profile_that_is_none_is_refused() -> None:
     assert more_of("copyright", "all") == "all"
     with pytest.raises(ConfigurationError, match="no-location"):
         more_of("none", "no-location")
+
+
+def test_author_and_rights_go_into_a_tiff_and_come_out_of_one(chain: Any, saved: Any, opened: Any, quadrants: Any) -> None:
+    """TIFF keeps such tags beside those that describe its pixels; only the first are metadata."""
+    media = described("JPEG", saved, quadrants)
+    scan = chain(media, ("output", {"f": "tiff"}), metadata="copyright")
+    assert tags(opened(scan)) - {"orientation"} == WANTED["copyright"]
+    assert opened(scan).size == (64, 48)
+    again = MemoryFile(content(scan), "image/tiff", "scan.tiff")
+    for profile, wanted in (("none", set()), ("copyright", WANTED["copyright"]), ("no_location", WANTED["copyright"])):
+        for wanted_form in ("jpg", "png", "tiff"):
+            result = opened(chain(again, "flip", ("output", {"f": wanted_form}), metadata=profile))
+            assert tags(result) - {"orientation"} == wanted, (profile, wanted_form)
+            assert result.size == (64, 48)

@@ -25,7 +25,6 @@ from .edits import Edit
 from .encode import Encoding, written_as
 from .headers import FORMS, MIMETYPES, Size
 from .metadata import more_of
-from .modes import has_alpha
 from .names import renamed
 from .readers import Sketch, sketched
 
@@ -116,7 +115,7 @@ class Picture:
         size = Size(*images[0].size)
         check_area(size, limits)
         drawing = Drawing(images=tuple(images), filename=filename, times=tuple(times), loop=loop)
-        alpha = any(has_alpha(image) for image in images)
+        alpha = any(image.mode not in ("1", "L", "RGB", "CMYK") for image in images)
         facts = Facts(form=form, stored=size, orientation=1, size=0, frames=len(images) > 1, alpha=alpha)
         return cls(source=drawing, facts=facts, limits=limits)
 
