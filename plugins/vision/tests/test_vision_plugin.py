@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -72,11 +71,18 @@ def test_the_self_test_says_what_is_missing(found: str | None, says: str, monkey
         secure_delivery_vision.self_test({})
 
 
-@pytest.mark.parametrize("missing", [("nosuchpackage", "model.onnx"), ("rapidocr", "models/nosuchmodel.onnx")])
-def test_a_missing_model_is_named(missing: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that is not there, and one that carries another model than it did."""
-    monkeypatch.setattr(library, "MODELS", (*library.MODELS, missing))
-    with pytest.raises(ConfigurationError, match=missing[0]):
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (library.Model("nosuchpackage", "model.onnx", ""), "not installed"),
+        (library.Model("rapidocr", "models/nosuchmodel.onnx", ""), "not installed"),
+        (library.FACES._replace(digest="0" * 64), "not the one"),
+    ],
+)
+def test_a_missing_or_other_model_is_named(model: library.Model, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that is not there, one that carries other models than it did, one whose model has other bytes."""
+    monkeypatch.setattr(library, "MODELS", (*library.MODELS, model))
+    with pytest.raises(ConfigurationError, match=f"{model.package} is {says}"):
         secure_delivery_vision.self_test({})
 
 
@@ -88,11 +94,9 @@ def test_the_alphabet_is_read_from_the_model() -> None:
 
 
 @pytest.mark.parametrize("said", [b"", b"\x08\x01", bytes([14 << 3 | 2, 5]) + b"\x0a\x03abc"])
-def test_a_model_without_an_alphabet_is_told(said: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_an_alphabet_is_told(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another file under the same name is not guessed at."""
-    file = tmp_path / "model.onnx"
-    file.write_bytes(said)
-    monkeypatch.setattr(characters, "model", lambda which: file)
+    monkeypatch.setattr(characters, "read", lambda model: said)
     characters.alphabet.cache_clear()
     try:
         with pytest.raises(ConfigurationError, match="characters"):

@@ -20,9 +20,9 @@ _OLDEST_OPENCV = 5  # the first whose network engine runs the reading models
 
 @hookimpl
 def self_test(settings: Settings) -> None:
-    """Say why nothing can be seen here: OpenCV is missing or too old, or a model is not where its package keeps it.
+    """Say why nothing can be seen here: OpenCV is missing or too old, or a model is not what its package carried.
 
-    Metadata and folders are read; nothing is imported.
+    Metadata and models are read (32 MB); nothing is imported.
     """
     try:
         found = version("opencv-python-headless")
@@ -30,8 +30,8 @@ def self_test(settings: Settings) -> None:
         raise ConfigurationError("opencv-python-headless is not installed") from None
     if int(found.partition(".")[0]) < _OLDEST_OPENCV:
         raise ConfigurationError(f"OpenCV {found} is too old; {_OLDEST_OPENCV} or later is needed")
-    for which in library.MODELS:
-        library.model(which)
+    for model in library.MODELS:
+        library.read(model)
 
 
 @hookimpl

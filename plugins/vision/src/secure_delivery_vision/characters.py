@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from secure_delivery.plugin import ConfigurationError
 
-from .library import TEXT_LETTERS, model
+from .library import TEXT_LETTERS, read
 
 _METADATA, _KEY, _VALUE = 14, 1, 2
 _VARINT, _LONG, _BYTES, _SHORT = 0, 1, 2, 5  # wire types
@@ -20,7 +20,7 @@ _VARINT, _LONG, _BYTES, _SHORT = 0, 1, 2, 5  # wire types
 @lru_cache(maxsize=1)
 def alphabet() -> tuple[str, ...]:
     """By the number that the model answers with: nothing for 0, then its characters, then the space."""
-    for number, entry in _fields(memoryview(model(TEXT_LETTERS).read_bytes())):
+    for number, entry in _fields(memoryview(read(TEXT_LETTERS))):
         if number == _METADATA:
             said = {field: bytes(value).decode("utf-8") for field, value in _fields(entry)}
             if said.get(_KEY) == "character":

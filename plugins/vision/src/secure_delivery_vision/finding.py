@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .library import FACES, model
+from .library import FACES, read
 from .pixels import View
 
 LOOKED_AT = 1280  # pixels of the longer side: a face of ten pixels there is the smallest that is found
@@ -37,7 +37,8 @@ class Finding:
 
 @lru_cache(maxsize=1)
 def _detector() -> Any:
-    return cv2.FaceDetectorYN.create(str(model(FACES)), "", (320, 320), _SURE, _OVERLAP, _MOST)
+    weights = np.frombuffer(read(FACES), np.uint8)
+    return cv2.FaceDetectorYN.create("onnx", weights, np.empty(0, np.uint8), (320, 320), _SURE, _OVERLAP, _MOST)
 
 
 def faces(view: View) -> list[Finding]:

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 
 from .characters import alphabet
-from .library import TEXT_LETTERS, TEXT_PLACES, TEXT_TURNED, model
+from .library import TEXT_LETTERS, TEXT_PLACES, TEXT_TURNED, Model
+from .library import read as bytes_of
 
 LOOKED_AT = 1600  # pixels of the longer side; the model that marks text takes 350 bytes of memory for each pixel
 
@@ -73,8 +74,8 @@ def _scaled(quad: Quad, across: float, down: float) -> Quad:
 
 
 @lru_cache(maxsize=3)
-def _net(which: tuple[str, str]) -> Any:
-    return cv2.dnn.readNetFromONNX(str(model(which)))
+def _net(model: Model) -> Any:
+    return cv2.dnn.readNetFromONNX(np.frombuffer(bytes_of(model), np.uint8))
 
 
 def read(pixels: Any) -> list[Line]:
