@@ -105,8 +105,8 @@ class TornEdges:
         for side in range(4):
             self._tear(paper, print_, side, chance)
         colours, alpha = parted(image)
-        white = Image.new(colours.mode, image.size, "white")
-        torn = Image.composite(colours, white, print_)
+        torn = colours.copy() if alpha is None else colours
+        torn.paste("white", (0, 0, *image.size), ImageChops.invert(print_))
         return flattened(joined(torn, paper if alpha is None else ImageChops.multiply(alpha, paper)), self.background)
 
     def _tear(self, paper: Image.Image, print_: Image.Image, side: int, chance: random.Random) -> None:
