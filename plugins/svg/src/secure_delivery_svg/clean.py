@@ -38,6 +38,7 @@ MOST_ELEMENTS = 200_000
 DEEPEST = 500  # what draws it goes down by calling itself; drawings in use stay below 50
 MOST_BYTES = 32 * 1024 * 1024
 _CHUNK = 65_536
+_OCTAVES, _MOST_OCTAVES = "numOctaves", 10
 _PICTURE = re.compile(r"data:image/(png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]*", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x20]")
 
@@ -166,7 +167,7 @@ class _Cleaner:
             elif space == XML and word in ("space", "lang"):
                 kept[f"xml:{word}"] = value
             elif not space and word in ATTRIBUTES:
-                clean = styles.clean_declarations(value) if word == "style" else styles.clean_value(value)
+                clean = _bounded(value) if word == _OCTAVES else _styled(word, value)
                 if clean is not None:
                     kept[word] = clean
         return kept
@@ -180,6 +181,18 @@ class _Cleaner:
             self._pictures.append(target)
             return _CONTROL.sub("", target)
         return None
+
+
+def _styled(word: str, value: str) -> str | None:
+    return styles.clean_declarations(value) if word == "style" else styles.clean_value(value)
+
+
+def _bounded(value: str) -> str | None:
+    """The number of octaves of a noise: each takes the same time, and from the ninth on none is seen in eight bits."""
+    digits = value.strip()
+    if not digits.isascii() or not digits.isdecimal():
+        return None
+    return digits if len(digits) < 3 and int(digits) <= _MOST_OCTAVES else str(_MOST_OCTAVES)
 
 
 def _drawing(space: str, local: str, attributes: dict[str, str]) -> bool:

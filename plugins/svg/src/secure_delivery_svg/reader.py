@@ -16,7 +16,7 @@ import resvg_py
 from PIL import Image
 
 from secure_delivery.plugin import Corrupt, Media, MemoryFile, ProcessingLimit, TooLarge, WorkLimits
-from secure_delivery_images.decode import faults, inspect
+from secure_delivery_images.decode import faults, inspect, open_image
 from secure_delivery_images.headers import Size
 from secure_delivery_images.readers import Sketch
 
@@ -80,7 +80,7 @@ class _Draw:
         except MemoryError as error:
             raise ProcessingLimit("out of memory") from error
         with faults():
-            image = Image.open(BytesIO(data), formats=("PNG",))
+            image = open_image(BytesIO(data), "PNG", self.limits)
             image.load()
             return image
 
