@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -117,29 +117,35 @@ COSTLY = {
 }
 
 
+class _Canary(BaseHTTPRequestHandler):
+    """Writes down who comes."""
+
+    def setup(self) -> None:
+        self.server.heard.append(b"somebody")  # type: ignore[attr-defined]
+        super().setup()
+
+    def do_GET(self) -> None:
+        self.server.heard.append(self.path.encode())  # type: ignore[attr-defined]
+        self.send_error(404)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
+        """Nothing is printed."""
+
+
 @pytest.fixture
 def canary() -> Iterator[tuple[int, list[bytes]]]:
     """A port, and all that came to it."""
     heard: list[bytes] = []
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def listen() -> None:
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            with connection:
-                heard.append(connection.recv(1000))
-                connection.sendall(b"HTTP/1.1 404 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-
-    thread = threading.Thread(target=listen)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Canary)
+    server.daemon_threads = True
+    server.heard = heard  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield server.getsockname()[1], heard
+        yield server.server_address[1], heard
     finally:
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
+        server.shutdown()
+        server.server_close()
         thread.join()
 
 
@@ -310,7 +316,7 @@ def test_drawing_connects_to_nobody_and_reads_no_file(canary: Any, chain: Any, c
 
 
 def test_a_cleaned_drawing_does_nothing_in_a_browser(canary: Any, cleaned: Any, tmp_path: Path) -> None:
-    """Opened directly in Chromium, a file with all that is hostile asks and runs much, and once it is cleaned nothing at all."""
+    """Opened in Chromium, a file with all that is hostile asks and runs much, and nothing at all once it is cleaned."""
     browser = next((path for path in BROWSERS if Path(path).exists()), None)
     if browser is None:
         pytest.skip("no Chromium on this machine")
