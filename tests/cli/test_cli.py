@@ -16,8 +16,12 @@ import pytest
 from live import Server, picture, running
 
 from secure_delivery import cli
-from secure_delivery.engine.settings import PREFIX
+from secure_delivery.engine import build
+from secure_delivery.engine.convert import bind
+from secure_delivery.engine.settings import PREFIX, Settings
+from secure_delivery.engine.sources import SourceFile
 from secure_delivery.gate.policy import verify as signature_index
+from secure_delivery.gate.taskurl import parse
 
 
 class Said(NamedTuple):
@@ -83,6 +87,9 @@ COMMANDS = [
     ("whitelist",),
     ("whitelist", "test"),
     ("store",),
+    ("renditions",),
+    ("renditions", "stats"),
+    ("renditions", "purge"),
     ("plugins",),
     ("doctor",),
 ]
@@ -99,7 +106,7 @@ def test_every_command_has_a_help_that_says_what_it_does_and_touches_nothing(
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize("words", [(), ("app",), ("whitelist",)], ids=" ".join)
+@pytest.mark.parametrize("words", [(), ("app",), ("whitelist",), ("renditions",)], ids=" ".join)
 def test_a_group_without_a_command_shows_its_help(run: Run, words: tuple[str, ...]) -> None:
     said = run(*words)
     assert "Usage: " in said.out + said.err
@@ -118,6 +125,9 @@ def test_a_group_without_a_command_shows_its_help(run: Run, words: tuple[str, ..
         ("store", "missing-file", "--app", "x"),
         ("store", ".", "--app", "x"),
         ("verify", "x"),
+        ("renditions", "purge"),
+        ("renditions", "purge", "handle", "--all"),
+        ("renditions", "purge", "--all", "--app", "key"),
     ],
     ids=" ".join,
 )
@@ -469,6 +479,33 @@ def test_a_file_over_the_limit_of_the_server_is_not_stored_from_the_command_line
     said = run("store", "a.txt", "--app", made["api_key"])
     assert said.status == 2 and "10 bytes" in said.err
     assert run("app", "list", "--json").json()[0]["files"] == 0
+
+
+def test_kept_results_are_counted_and_dropped_by_file_by_application_and_all(
+    run: Run, made: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(picture(20, 10))
+    handles = [run("store", "holiday.jpg", "--app", made["api_key"], "--json").json()["handle"] for _ in range(3)]
+    engine = build(Settings.load())
+    try:
+        application = engine.records.application(made["api_key"])
+        assert application is not None
+        for handle in handles:
+            source = SourceFile.stored(engine.files.find(handle), engine.files)
+            plan = bind(engine.registry, parse(f"/resize=width:10/{handle}").tasks)
+            engine.renditions.get(application, [source], plan)
+    finally:
+        engine.close()
+    counted = run("renditions", "stats", "--json").json()
+    assert counted["applications"][made["api_key"]]["results"] == 3
+    assert 0 < counted["size"] < counted["budget"] == 10_737_418_240
+    assert f"│ {made['api_key']} │ 3 " in run("renditions", "stats", "--app", made["api_key"]).out
+    assert run("renditions", "purge", handles[0], "--json").json() == {"dropped": 1}
+    assert run("renditions", "purge", handles[0], "--json").json() == {"dropped": 0}
+    assert "1 results" in run("renditions", "purge", handles[1]).out
+    assert run("renditions", "purge", "--app", made["api_key"], "--json").json() == {"dropped": 1}
+    assert run("renditions", "purge", "--all", "--json").json() == {"dropped": 0}
+    assert run("renditions", "stats", "--json").json()["size"] == 0
 
 
 def test_plugins_are_listed_with_what_they_offer(run: Run) -> None:

@@ -113,7 +113,7 @@ class Budget:
         oldest = self._clock() - self._days * 86_400
         removed, by_use = 0, Counter[int]()
         for seen in self._walk():
-            if seen.created < oldest:
+            if seen.created <= oldest:
                 removed += _removed(seen.path)
             else:
                 by_use[int(seen.used // _FINEST)] += seen.size

@@ -263,19 +263,19 @@ class RenditionStore:
         """Rename into the folder, which somebody may take away at any moment."""
         folder = self.folder / rendition.folder
         while True:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 Path(temporary).rename(folder / rendition.key)
                 return
-            except FileNotFoundError:
+            except (FileNotFoundError, FileExistsError):  # the latter: it was there, and then it was not
                 if not Path(temporary).exists():
                     raise
 
     def refer(self, rendition: Rendition, folder: str) -> None:
         """Have an entry go with another file's folder too."""
         place = self.folder / folder
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
         with suppress(FileExistsError, FileNotFoundError):  # known already; or the file is gone, as the caller will find
+            place.mkdir(parents=True, exist_ok=True, mode=0o700)
             (place / f"{rendition.key}.ref").symlink_to(f"{rendition.folder}/{rendition.key}")
 
     # -- taking away

@@ -391,6 +391,10 @@ class Renditions:
         self._records.touch_files()
         return count
 
+    def applications(self) -> list[str]:
+        """The API keys of applications of which something is kept."""
+        return self.store.applications()
+
     def kept(self, application: str | None = None, *, step: Callable[[], None] = lambda: None) -> Kept:
         """How much is kept, of one application or of all; `step` is called now and then while counting."""
         return self._budget.kept(application, step=step)
