@@ -17,6 +17,7 @@ from typing import Any
 import typer
 
 from secure_delivery.cli import cli
+from secure_delivery.engine.controls import CONTROLS
 from secure_delivery.engine.settings import Settings
 from secure_delivery.gate import errors
 from secure_delivery.gate.decide import CALLS
@@ -59,7 +60,8 @@ def calls() -> str:
     return table(columns, rows)
 
 
-def _installed() -> Registry:
+def installed() -> Registry:
+    """Everything that the plugins of this project offer."""
     return load(settings={"builtin": {"root": "files"}})
 
 
@@ -75,16 +77,37 @@ def _default(param: Param) -> str:
     return f"`{param.default}`"
 
 
-def tasks() -> str:
-    """Every task of the picture plugin with every parameter."""
+def params_table(params: Sequence[Param]) -> str:
+    """Every parameter of a task."""
+    if not params:
+        return "Takes no options."
+    rows = []
+    for param in params:
+        short = ", ".join(f"`{alias}`" for alias in param.aliases)
+        rows.append((f"`{param.name}`", short, param.kind.allowed, _default(param)))
+    return table(("option", "short", "value", "default"), rows)
+
+
+def controls() -> str:
+    """The control tasks with every parameter."""
     rows: list[Sequence[object]] = []
-    for name, transformation in _installed().transformations.items():
-        if not transformation.params:
-            rows.append((f"`{name}`", "", "", "takes no options", ""))
-        for param in transformation.params:
+    for name, params in CONTROLS.items():
+        for param in params:
             short = ", ".join(f"`{alias}`" for alias in param.aliases)
             rows.append((f"`{name}`", f"`{param.name}`", short, param.kind.allowed, _default(param)))
     return table(("task", "option", "short", "value", "default"), rows)
+
+
+def programs() -> str:
+    """External programs that tasks have run, and how to get them."""
+    found = installed().programs
+    return table(
+        ("program", "looked for as", "how to get it"),
+        [
+            (f"`{name}`", ", ".join(f"`{one}`" for one in program.executables), program.install)
+            for name, program in found.items()
+        ],
+    )
 
 
 def hooks() -> str:
@@ -177,7 +200,8 @@ def commands() -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "calls": calls,
-    "tasks": tasks,
+    "controls": controls,
+    "programs": programs,
     "hooks": hooks,
     "settings": settings,
     "faults": faults,
