@@ -233,4 +233,5 @@ class Ascii(Effect):
             reverse=options["reverse"],
         )
         stem = picture.filename.rpartition(".")[0] or picture.filename
-        return MemoryFile(written.encode(), "text/html", f"{stem}.html")
+        policy = "default-src 'none'; style-src 'unsafe-inline'"  # letters and their colours, nothing that runs
+        return MemoryFile(written.encode(), "text/html", f"{stem}.html", {"csp": policy})
