@@ -1,4 +1,4 @@
-"""Thumbnails of a camera picture on one core: our transformations next to sharp.
+"""Thumbnails of a camera picture, in several forms, and a longer chain on one core: our transformations next to sharp.
 
 Knows: two worker processes, their memory, npm. Must not know: how either decodes.
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from measure import BENCH, Effort, Row, Tick, UnavailableError, in_rate, in_turns, pinned, ratio, spread
-from picture import photograph, thumbnail
+from picture import FORMS, converted, mark, photograph, thumbnail
 
 NAME = "images"
 NODE = BENCH / ".node"
@@ -27,7 +27,7 @@ _SHARP = ["node", str(BENCH / "sharp_worker.mjs"), str(NODE)]
 
 def steps(effort: Effort) -> int:
     """How often the progress moves on."""
-    return effort.load_rounds + 3
+    return effort.load_rounds * (2 + len(FORMS)) + 3
 
 
 class Worker:
@@ -54,13 +54,13 @@ class Worker:
             raise UnavailableError(f"{self.name}: {said[-1] if said else 'ended'}")
         return line
 
-    def ask(self, count: int, path: Path, width: int) -> float:
+    def ask(self, count: int, path: Path, work: int | Path) -> float:
         """Pictures per second of processor time: the speed of one core, without what others took of it.
 
         Notes in `walls` the pictures per second of the clock on the wall.
         """
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{count} {path} {width}\n")
+        self.process.stdin.write(f"{count} {path} {work}\n")
         self.process.stdin.flush()
         wall, seconds, size = self._line().split()
         if int(size) < 200:
@@ -90,17 +90,22 @@ class Worker:
 
 
 def install_sharp() -> None:
-    """sharp with its own libvips, from the npm registry, into `bench/.node`. Done once."""
-    if (NODE / "node_modules" / "sharp").exists():
+    """sharp with its own libvips."""
+    install("sharp", SHARP)
+
+
+def install(name: str, wanted: str) -> None:
+    """A package of the npm registry, into `bench/.node`. Done once."""
+    if (NODE / "node_modules" / name).exists():
         return
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             raise UnavailableError(f"{program} is not installed")
     NODE.mkdir(exist_ok=True)
-    command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel", "error", "--prefix", str(NODE), SHARP]
+    command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel", "error", "--prefix", str(NODE), wanted]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise UnavailableError(f"npm could not install sharp: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
+        raise UnavailableError(f"npm could not install {name}: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
 
 
 def _peaks(command: Sequence[str], path: Path) -> float:
@@ -134,6 +139,8 @@ def measure(effort: Effort, tick: Tick) -> list[Row]:
             effort.load_rounds,
             tick,
         )
+        walls = _speed("the same by the clock on the wall / sharp", ours.walls, sharp.walls)
+        others = _forms(ours, sharp, effort, tick)
     finally:
         ours.close()
         sharp.close()
@@ -142,7 +149,8 @@ def measure(effort: Effort, tick: Tick) -> list[Row]:
     other, _, _ = spread(peaks["sharp"])
     return [
         _speed(name, taken["ours"], taken["sharp"], at_least=1.0),
-        _speed("the same by the clock on the wall / sharp", ours.walls, sharp.walls),
+        walls,
+        *others,
         Row(
             suite=NAME,
             name="memory the first such picture adds",
@@ -155,6 +163,26 @@ def measure(effort: Effort, tick: Tick) -> list[Row]:
             at_most=40,
         ),
     ]
+
+
+def _forms(ours: Worker, sharp: Worker, effort: Effort, tick: Tick) -> list[Row]:
+    """Thumbnails of the other forms, and the chain of several steps."""
+    count = max(1, effort.pictures // 4)  # these take several times as long
+    asked: list[tuple[str, Path, int | Path, float]] = [
+        (f"{WIDTH} px from 12 megapixels of {form} / sharp", converted(form), WIDTH, 1.0) for form in FORMS
+    ]
+    asked.append(("crop, resize, rotate, watermark, WebP / sharp", photograph(), mark(), 1.2))
+    rows = []
+    for name, path, work, wanted in asked:
+        for worker in (ours, sharp):
+            worker.ask(1, path, work)
+        contenders = {
+            "ours": lambda path=path, work=work: ours.ask(count, path, work),
+            "sharp": lambda path=path, work=work: sharp.ask(count, path, work),
+        }
+        taken = in_turns(contenders, effort.load_rounds, tick)
+        rows.append(_speed(name, taken["ours"], taken["sharp"], at_least=wanted))
+    return rows
 
 
 def _speed(name: str, ours: list[float], sharp: list[float], at_least: float | None = None) -> Row:

@@ -172,6 +172,41 @@ def processor_time(pid: int) -> float:
     return used
 
 
+def tree(pid: int) -> list[int]:
+    """A process and all of its descendants."""
+    found = [pid]
+    for task in (Path("/proc") / str(pid) / "task").glob("*/children"):
+        try:
+            found += [each for child in task.read_text().split() for each in tree(int(child))]
+        except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            continue
+    return found
+
+
+def tree_time(pid: int) -> float:
+    """Seconds of processor that a process and its descendants have used so far, those included that have ended since."""
+    ticks = 0
+    for each in tree(pid):
+        try:
+            fields = (Path("/proc") / str(each) / "stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def tree_memory(pid: int) -> float:
+    """Megabytes that a process and its descendants hold; what several share is counted once."""
+    total = 0
+    for each in tree(pid):
+        try:
+            lines = (Path("/proc") / str(each) / "smaps_rollup").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total / 1024
+
+
 @contextmanager
 def running(command: Sequence[str], *, port: int, environment: Mapping[str, str], log: Path) -> Iterator[int]:
     """A server process for as long as the block lasts, waited for until it accepts connections. Gives its process id."""

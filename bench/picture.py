@@ -42,3 +42,33 @@ def thumbnail() -> Path:
         CACHE.mkdir(exist_ok=True)
         Image.linear_gradient("L").convert("RGB").resize((64, 48)).save(path)
     return path
+
+
+#: Other forms of the photograph, as cameras, pages and drawing programs hand them on.
+FORMS = {
+    "progressive JPEG": (".progressive.jpg", {"quality": 92, "progressive": True}),
+    "PNG": (".png", {}),
+    "WebP": (".webp", {"quality": 90}),
+    "AVIF": (".avif", {"quality": 75, "speed": 8}),
+}
+
+
+def converted(form: str) -> Path:
+    """The photograph in another form."""
+    ending, options = FORMS[form]
+    path = CACHE / f"photograph{ending}"
+    if not path.exists():
+        with Image.open(photograph()) as picture:
+            picture.save(path, **options)
+    return path
+
+
+def mark() -> Path:
+    """A picture with transparency to put onto others: 250 pixels wide."""
+    path = CACHE / "mark.png"
+    if not path.exists():
+        CACHE.mkdir(exist_ok=True)
+        picture = Image.new("RGBA", (250, 100), (255, 255, 255, 0))
+        ImageDraw.Draw(picture).ellipse((5, 5, 244, 94), (30, 60, 90, 160))
+        picture.save(path)
+    return path

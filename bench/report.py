@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from contenders import versions
 from measure import BENCH, Row
 
 RESULTS = BENCH / "results"
@@ -55,6 +56,7 @@ def machine() -> dict[str, str]:
     sharp = BENCH / ".node" / "node_modules" / "sharp" / "package.json"
     if sharp.exists():
         found["sharp"] = json.loads(sharp.read_text(encoding="utf-8"))["version"]
+    found |= versions()
     for name, command in (("node", ("node", "--version")), ("wrk", ("wrk", "--version"))):
         words = _output(*command).split()
         if words:

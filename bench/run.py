@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-SUITES = ("verification", "doors", "images", "service")
+SUITES = ("verification", "doors", "images", "service", "peers")
 
 
 def _arguments() -> argparse.Namespace:

@@ -128,4 +128,5 @@ def _warm(port: int, task: str, handle: str, effort: Effort, tick: Tick) -> Row:
         high=high,
         ours=in_rate(taken["server"]),
         theirs=in_rate(taken["bare"]),
+        at_least=0.6,
     )
