@@ -97,13 +97,15 @@ def bind(registry: Registry, tasks: Sequence[Task]) -> Plan:
             near = _near(task.name, [*registry.transformations, *CONTROLS, "security", "debug"])
             raise TaskURLError(public=f"There is no task {_quoted(task.name)}.{near}")
         steps.append(Step(name=task.name, options=_options(task, transformation)))
-    if found.metadata is not None and steps:
+    if found.metadata is not None and len(tasks) > 1:
         raise TaskURLError(public="metadata describes a stored file and stands alone.")
     return _plan(registry, tuple(steps), found)
 
 
 def _plan(registry: Registry, steps: tuple[Step, ...], found: Controls) -> Plan:
-    calls = {Call.CONVERT}
+    calls = {Call.CONVERT} if found.metadata is None else {Call.STAT}
+    if found.metadata is not None and "exif" in found.metadata:
+        calls.add(Call.EXIF)
     references: list[Source] = []
     for step in steps:
         for one in _providers(registry, step):

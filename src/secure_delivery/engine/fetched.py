@@ -23,6 +23,7 @@ from .fetch import Fetcher
 from .sources import SourceFile
 
 _MOST = 1 << 30  # bytes kept in all
+_ABANDONED = 24 * 3600.0  # seconds after which nobody can be fetching into a file any more
 
 Check = Callable[[str], None]
 
@@ -81,7 +82,7 @@ class FetchedFiles:
             return kept or self._fetched(key, url, max_bytes, check, headers)
 
     def sweep(self, *, everything: bool = False) -> int:
-        """Remove what is out of date, and the oldest beyond the budget; returns how many files went."""
+        """Remove what is out of date, the oldest beyond the budget, and what a crash left; returns how many files went."""
         now, spent, gone = self._clock(), 0, 0
         entries = []
         for note in self._folder.glob("*.json"):
@@ -90,12 +91,16 @@ class FetchedFiles:
             except (OSError, ValueError, LookupError):
                 entries.append((0.0, note.with_suffix(".bin"), note))
         for until, data, note in sorted(entries, key=lambda entry: -entry[0]):
-            size = data.stat().st_size if data.exists() else 0
+            size = _size(data)
             spent += size
             if everything or until <= now or spent > _MOST:
                 spent -= size
                 note.unlink(missing_ok=True)
                 data.unlink(missing_ok=True)
+                gone += 1
+        for path in self._folder.iterdir():
+            if not path.with_suffix(".json").exists() and _age(path, now) > _ABANDONED:
+                path.unlink(missing_ok=True)
                 gone += 1
         return gone
 
@@ -167,6 +172,21 @@ class FetchedFiles:
                     del self._locks[key]
                 else:
                     self._locks[key] = (lock, count - 1)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _age(path: Path, now: float) -> float:
+    """Seconds since a file was written; zero for one that has gone meanwhile."""
+    try:
+        return now - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _source(note: _Note, held: _Held) -> SourceFile:

@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from ..gate.errors import NotFound
+from ..gate.errors import NotFound, TooLarge
 from .files import Files, clean_name
 from .records import FileLink
 from .types import HEAD, PLAIN, sniff
@@ -67,11 +67,11 @@ class Folders:
     def __init__(self, folders: Mapping[str, str]) -> None:
         self._folders = {name: Path(path).expanduser().absolute() for name, path in folders.items()}
 
-    def open(self, target: str, path: str) -> SourceFile:
+    def open(self, target: str, path: str, *, max_bytes: int) -> SourceFile:
         """The file `path` beneath an alias that means `folder:NAME/...`.
 
         Every step is opened from the one before and no link is followed, so no name leads out (compare CVE-2025-54387).
-        Raises `NotFound` for whatever is no regular file there.
+        Raises `NotFound` for whatever is no regular file there, `TooLarge` for one of more than `max_bytes`.
         """
         name, _, beneath = target.removeprefix("folder:").partition("/")
         steps = [step for step in f"{beneath}/{path}".split("/") if step]
@@ -82,10 +82,13 @@ class Folders:
             descriptor = _descend(root, steps)
         except (OSError, ValueError) as error:
             raise NotFound(f"{target}/{path}: {error}") from None
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise NotFound(f"{target}/{path} is no file")
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise NotFound(f"{target}/{path} is no file")
+            if status.st_size > max_bytes:
+                raise TooLarge(f"{target}/{path}: {status.st_size} bytes, {max_bytes} allowed")
             head = file.read(HEAD)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()

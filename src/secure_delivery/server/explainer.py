@@ -73,6 +73,8 @@ def _controls(plan: Plan) -> dict[str, Any]:
         said["cache"] = controls.cache
     if controls.fallback is not None:
         said["fallback"] = {"file": _source(controls.fallback), "cache": controls.fallback_age}
+    if controls.metadata is not None:
+        said["metadata"] = list(controls.metadata)
     return said
 
 

@@ -19,7 +19,7 @@ from ..engine.convert import bind
 from ..engine.records import FileLink
 from ..engine.renditions import Rendition
 from ..engine.sources import SourceFile
-from ..gate.errors import NotFound, SecureDeliveryError, Unsupported
+from ..gate.errors import Busy, NotFound, SecureDeliveryError, Unsupported
 from ..gate.model import Application
 from ..gate.policy import Call, SignedPolicy
 from ..gate.taskurl import Task
@@ -90,7 +90,7 @@ class Facts:
         try:
             size = await self._read(application, link, "imagesize")
         except SecureDeliveryError as fault:
-            if fault.status >= 500:
+            if fault.status >= 500 or isinstance(fault, Busy):  # says nothing of the file
                 raise
             return {"width": None, "height": None}
         return {"width": int(size["width"]), "height": int(size["height"])}

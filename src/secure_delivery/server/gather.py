@@ -3,7 +3,7 @@
 Knows: who may use which source (the three situations of the document on transformations and security; pitfall c10: the rules
 hold for watermarks and members of lists as for the main source). Must not know: what the chain does.
 
-* a file of the application that transforms needs no policy of its own;
+* a file of the application that transforms needs no policy of its own, unless the one shown is bound to another file;
 * a file of another application is read under that application's rules: `?policy=…&signature=…` in the URL that names it;
 * an address outside is fetched under the transforming application's policy, whose `url` pattern is asked on every hop.
 """
@@ -13,14 +13,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
 
 from ..engine.fetched import FetchedFiles
+from ..engine.outbound import read_url
 from ..engine.records import FileLink
 from ..engine.sources import Folders, SourceFile
-from ..gate.credentials import signed_from_query
+from ..gate.credentials import one_credential, signed_from_query
 from ..gate.errors import BadRequest, NotFound, Reason, TaskURLError
 from ..gate.model import Application, Decision
 from ..gate.policy import Call, SignedPolicy
@@ -28,7 +29,7 @@ from ..gate.tasksource import Source, SourceKind
 from ..gate.taskurl import parse
 from .http import Context, Denied
 
-_FILE_PATH = re.compile(r"/api/file/([A-Za-z0-9_-]{20,64})")
+_FILE_PATH = re.compile(r"/api/file/([A-Za-z0-9_-]{20,64})(?:\+[A-Za-z0-9]{1,16})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,28 +60,29 @@ class Gatherer:
     def named(self, request: Request, application: Application | None, source: Source) -> Named:
         """What a source means here. URLs of this server's own files are those files, not addresses to be fetched.
 
-        Raises `BadRequest` for an alias nobody set up, `NotFound` for results of workflows, which are not kept here.
+        Results of workflows are not kept here: they are a handle that nothing has. Raises `BadRequest` for an alias nobody
+        set up and for a URL that may not be written, `Denied` for an alias of no application.
         """
         if source.kind is SourceKind.HANDLE:
             return Named(handle=source.text)
         if source.kind is SourceKind.EXTERNAL:
-            return self._stored(request, source.text) or Named(url=source.text)
+            return self._stored(request, source.text) or Named(url=read_url(source.text).url)
         if source.kind is SourceKind.ALIAS:
             return self._alias(application, source.text)
-        raise NotFound("no results of workflows are kept", public="This result of a workflow is not there any more.")
+        return Named(handle="")
 
     def _stored(self, request: Request, url: str) -> Named | None:
         """The stored file that a URL of our own names, with the credential in it; None for URLs of others."""
-        parts = urlsplit(url)
         if _authority(url) not in self._own(request):
             return None
+        parts = urlsplit(url)
         found = _FILE_PATH.fullmatch(parts.path)
         if found is not None:
-            return Named(handle=found[1], signed=signed_from_query(parts.query))
+            return Named(handle=found[1], signed=_only_signed(signed_from_query(parts.query)))
         inner = parse(parts.path)
         if inner.tasks or inner.source is None or inner.source.kind is not SourceKind.HANDLE:
             raise TaskURLError(public="A URL of this server names a stored file as a source, not another transformation.")
-        return Named(handle=inner.source.text, signed=inner.signed or signed_from_query(parts.query))
+        return Named(handle=inner.source.text, signed=_only_signed(inner.signed, signed_from_query(parts.query)))
 
     def _own(self, request: Request) -> set[str | None]:
         """Hosts, with their ports where these are unusual, whose URLs mean files of this server."""
@@ -89,28 +91,37 @@ class Gatherer:
 
     def _alias(self, application: Application | None, text: str) -> Named:
         alias, _, path = text.partition("/")
-        target = application.aliases.get(alias) if application is not None else None
+        if application is None:
+            raise unknown_application()
+        target = application.aliases.get(alias)
         if target is None:
             raise BadRequest(f"no alias {alias!r}", public=f"There is no storage alias '{alias}'.")
         if target.startswith("folder:"):
             return Named(url=f"src://{text}", folder=target, path=path)
-        return Named(url=f"{target.rstrip('/')}/{path}")
+        # The path is a name, not a piece of a URL: what it holds can neither add a query nor climb out of the target.
+        return Named(url=read_url(f"{target.rstrip('/')}/{quote(path)}").url)
 
     # -- judging
 
     async def link(self, named: Named) -> FileLink:
         """The stored file that is meant. Raises `NotFound`."""
-        return await self._context.query(self._context.engine.files.find, named.handle or "")
+        if not named.handle:
+            raise NotFound("no results of workflows are kept", public="This result of a workflow is not there any more.")
+        return await self._context.query(self._context.engine.files.find, named.handle)
 
-    async def admit(self, request: Request, application: Application, named: Named) -> FileLink | None:
-        """The stored file of a further source, which may be read: it belongs to the application, or its own rules let it be.
+    async def admit(
+        self, request: Request, application: Application, named: Named, decision: Decision | None = None
+    ) -> FileLink | None:
+        """The stored file of a source, which may be read: it belongs to the application, or its own rules let it be.
 
-        Raises `Denied`, `NotFound`. What is no stored file is judged by the caller, with its URL.
+        `decision` is that on the request: where a policy bound to a file was shown, it vouches for that file alone, and
+        others are read by their own rules. Raises `Denied`, `NotFound`. What is no stored file is judged by the caller.
         """
         if named.handle is None:
             return None
         link = await self.link(named)
-        if link.application != application.api_key:
+        bound = decision.policy.handle if decision is not None and decision.policy is not None else None
+        if link.application != application.api_key or bound not in (None, link.handle):
             owner = await self._context.owner(link.application)
             self._context.judge(
                 request, owner, Call.READ, handle=link.handle, signed=named.signed, use_query=False, use_basic=False
@@ -130,16 +141,21 @@ class Gatherer:
     ) -> SourceFile:
         """The file behind an address or in a folder. Every hop is judged as the request was. Raises `Denied`, `SourceFault`,
         `NotFound`, `TooLarge`."""
+        most = min(self._context.engine.settings.max_bytes, application.limits.max_bytes)
         if named.folder is not None:
-            return await self._context.run(self._folders.open, named.folder, named.path)
+            return await self._context.run(lambda: self._folders.open(named.folder or "", named.path, max_bytes=most))
 
         def check(hop: str) -> None:
             self._context.judge(request, application, *calls, **{**facts, "url": hop})
 
         url = named.url or ""
-        return await self._context.run(
-            lambda: self._fetched.get(application.api_key, url, max_bytes=application.limits.max_bytes, check=check)
-        )
+        return await self._context.run(lambda: self._fetched.get(application.api_key, url, max_bytes=most, check=check))
+
+
+def _only_signed(*found: SignedPolicy | None) -> SignedPolicy | None:
+    """The one credential of a nested URL. Raises `CredentialConflict` for two."""
+    shown = one_credential(*found)
+    return shown if isinstance(shown, SignedPolicy) else None
 
 
 def _authority(url: str) -> str | None:

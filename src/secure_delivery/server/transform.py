@@ -84,13 +84,16 @@ class Transformer:
             acting = owner
         if acting is None or owner is None:
             raise unknown_application()
+        if order.plan.visits and (first is None or first.url is None):
+            raise TaskURLError(public=f"{order.plan.steps[0].name} needs the URL of a page elsewhere.")
+        self._fallback(request, acting, order)
         others = tuple(self._gatherer.named(request, acting, source) for source in (*members[1:], *order.plan.references))
         named = (*((first,) if first is not None else ()), *others)
         calls = _calls(order, first)
         facts = self._facts(order, named, len(members))
         decision = self._judge_all(request, acting, calls, facts, named)
         for each in named:
-            await self._gatherer.admit(request, acting, each)
+            await self._gatherer.admit(request, acting, each, decision)
         plan = negotiate(self._context.engine.registry, order.plan, single(request, "accept") or "")
         return Admitted(
             order=order,
@@ -116,6 +119,8 @@ class Transformer:
                 raise TaskURLError(public=f"{first} takes at most {plan.most_sources} sources.")
         if plan.visits and (source is None or source.kind is not SourceKind.EXTERNAL):
             raise TaskURLError(public=f"{first} needs the URL of a page.")
+        if plan.controls.store is not None:
+            self._check_place(plan.controls.store)
 
     def _facts(self, order: Order, named: Sequence[Named], members: int) -> dict[str, Any]:
         """What the judgement is told besides the calls: a policy bound to a handle covers one file, not a list."""
@@ -151,8 +156,8 @@ class Transformer:
     async def result(self, request: Request, admitted: Admitted) -> Rendition:
         """The result of an admitted order. Raises the faults of sources and transformations."""
         for _ in range(_TRIES):
+            sources = await self.sources(request, admitted)
             try:
-                sources = await self.sources(request, admitted)
                 renditions = self._context.engine.renditions
                 fresh = admitted.plan.controls.cache is False
                 found = renditions.find(admitted.owner, sources, admitted.plan)
@@ -194,35 +199,54 @@ class Transformer:
 
     async def answer(self, request: Request, order: Order, send: Send, send_file: SendFile) -> Response:
         """Admit, make and send or store; with `fallback`, serve that instead when the source or a task fails."""
-        fallback = order.plan.controls.fallback
         if request.method == "POST" and not order.plan.stores:
             raise not_for_post()
+        admitted = None
         try:
             admitted = await self.admit(request, order)
             rendition = await self.result(request, admitted)
         except SecureDeliveryError as fault:
-            if fallback is None or isinstance(fault, Busy | BadRequest):
+            if order.plan.controls.fallback is None or isinstance(fault, Busy | BadRequest):
                 raise
-            return await self._instead(request, order, fallback, send_file)
+            return await self._instead(request, order, admitted, send_file)
         if order.plan.stores:
             return await self._store(request, admitted, rendition)
         return await send(request, admitted, rendition)
 
-    async def _instead(self, request: Request, order: Order, fallback: Source, send_file: SendFile) -> Response:
-        """The fallback of a chain, by the same rules: a file of the application that transforms, or one that may be read."""
-        acting = await self._context.application(order.api_key) if order.api_key is not None else None
+    def _fallback(self, request: Request, acting: Application | None, order: Order) -> Named | None:
+        """The file that stands in for a result. Raises `TaskURLError` for one that is not kept here."""
+        fallback = order.plan.controls.fallback
+        if fallback is None:
+            return None
         named = self._gatherer.named(request, acting, fallback)
-        if named.handle is None:
-            raise Unsupported(public="fallback: the file is a handle of this server.")
+        if not named.handle:
+            raise TaskURLError(public="The file of fallback is the handle or the URL of a file of this server.")
+        return named
+
+    async def _instead(self, request: Request, order: Order, admitted: Admitted | None, send_file: SendFile) -> Response:
+        """The fallback of a chain, by the same rules: a file of the application that transforms, or one that may be read.
+
+        Where a source was missing, the request was not judged yet: it is here.
+        """
+        acting = await self._context.application(order.api_key) if order.api_key is not None else None
+        acting = admitted.acting if admitted is not None else acting
+        named = self._fallback(request, acting, order)
+        if named is None:
+            raise NotFound("no fallback")
         link = await self._gatherer.link(named)
         acting = acting or await self._context.owner(link.application)
-        wanted = order.source.text if order.source is not None and order.source.kind is SourceKind.HANDLE else None
-        facts = {"handle": wanted, "url": None if wanted else order.source.text if order.source else None}
-        decision = self._context.judge(
-            request, acting, *order.plan.calls, signed=order.signed, use_query=order.use_query, **facts
-        )
-        await self._gatherer.admit(request, acting, named)
+        decision = admitted.decision if admitted is not None else self._judge_missing(request, acting, order)
+        await self._gatherer.admit(request, acting, named, decision)
         return await send_file(request, acting, decision, link, order.plan.controls.fallback_age)
+
+    def _judge_missing(self, request: Request, acting: Application, order: Order) -> Decision:
+        """Judge an order of which a stored source is not there."""
+        members = _members(order.source)
+        first = self._gatherer.named(request, acting, members[0]) if members else None
+        others = (self._gatherer.named(request, acting, source) for source in (*members[1:], *order.plan.references))
+        named = (*((first,) if first is not None else ()), *others)
+        facts = self._facts(order, named, len(members))
+        return self._judge_all(request, acting, _calls(order, first), facts, named)
 
     async def _store(self, request: Request, admitted: Admitted, rendition: Rendition) -> Response:
         """Keep the result as a file of the transforming application and say so in JSON."""
@@ -234,7 +258,6 @@ class Transformer:
         """The result as a new file. Raises `Denied` for a size that the policy forbids, and the storage's faults."""
         options = admitted.plan.controls.store or {}
         engine = self._context.engine
-        self._check_place(options)
         reason = admitted.decision.admits_size(rendition.size)
         if reason is not None:
             raise Denied(Decision(allowed=False, reason=reason, vary=admitted.decision.vary), admitted.acting)
