@@ -11,12 +11,13 @@ from io import BytesIO
 from typing import Any
 
 from PIL import Image
+
+from secure_delivery.plugin import Media, MemoryFile, TooLarge, Unsupported, Workshop, json_file
 from secure_delivery_images import Picture
 from secure_delivery_images.tasks import Output as PictureOutput
 
-from secure_delivery.plugin import Media, MemoryFile, TooLarge, Unsupported, Workshop, json_file
-
-from . import grid, odf, office, options as choices, page, pdf, pictures, plain, structure, vector, viewer
+from . import grid, odf, office, page, pdf, pictures, plain, structure, vector, viewer
+from . import options as choices
 from .faults import data_of
 from .kinds import MIMETYPES, OFFICE, PAGES, check_pair, kind_of, renamed
 from .viewer import Sheet

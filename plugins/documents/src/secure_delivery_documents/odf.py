@@ -14,18 +14,21 @@ from io import BytesIO
 from .kinds import MIMETYPES
 
 _START = (1980, 1, 1, 0, 0, 0)  # the oldest time a ZIP member can have: results say nothing of when they were made
-_NAMESPACES = " ".join(
-    f'xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
-    for prefix, name in {
-        "office": "office",
-        "text": "text",
-        "table": "table",
-        "draw": "drawing",
-        "style": "style",
-        "svg": "svg-compatible",
-        "fo": "xsl-fo-compatible",
-    }.items()
-) + ' xmlns:xlink="http://www.w3.org/1999/xlink"'
+_NAMESPACES = (
+    " ".join(
+        f'xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+        for prefix, name in {
+            "office": "office",
+            "text": "text",
+            "table": "table",
+            "draw": "drawing",
+            "style": "style",
+            "svg": "svg-compatible",
+            "fo": "xsl-fo-compatible",
+        }.items()
+    )
+    + ' xmlns:xlink="http://www.w3.org/1999/xlink"'
+)
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _SPACES = re.compile(r"\t| {2,}|^ ")
 _NUMBER = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,9})?")
@@ -70,7 +73,9 @@ def tables(sheets: Sequence[Sequence[Sequence[str]]]) -> bytes:
     """An ODS with a sheet for each list of rows; what reads as a number is one."""
     body = []
     for number, rows in enumerate(sheets, 1):
-        cells = "".join(f"<table:table-row>{''.join(map(_cell, row)) or '<table:table-cell/>'}</table:table-row>" for row in rows)
+        cells = "".join(
+            f"<table:table-row>{''.join(map(_cell, row)) or '<table:table-cell/>'}</table:table-row>" for row in rows
+        )
         empty = "<table:table-row><table:table-cell/></table:table-row>"
         body.append(f'<table:table table:name="Page {number}"><table:table-column/>{cells or empty}</table:table>')
     return _package("ods", f"<office:spreadsheet>{''.join(body)}</office:spreadsheet>")

@@ -61,7 +61,7 @@ def _directory(data: bytes, sector: int) -> list[Entry]:
             break
         block = data[(at + 1) * sector : (at + 2) * sector]
         for place in range(0, len(block) - _ENTRY + 1, _ENTRY):
-            length, = struct.unpack_from("<H", block, place + 64)
+            (length,) = struct.unpack_from("<H", block, place + 64)
             if block[place + 66] in (1, 2, 5) and 2 <= length <= 64:
                 name = block[place : place + length - 2].decode("utf-16-le", "replace")
                 entries.append(Entry(name, struct.unpack_from("<I", block, place + 116)[0]))

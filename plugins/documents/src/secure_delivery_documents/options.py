@@ -25,9 +25,9 @@ PAPER = {
     "tabloid": (792.0, 1224.0),
 }
 
+SHORTEST, LONGEST = 3.0, 14_400.0  # points of a side of paper that readers show (ISO 32000-1, annex C)
 _MOST_ITEMS = 200  # of a list of pages
-_LAST_PAGE = 99_999
-_ITEM = re.compile(r"([0-9]{1,5})?(-)?([0-9]{1,5})?")
+_ITEM = re.compile(r"([0-9]{1,5})|([0-9]{1,5})?-([0-9]{1,5})?")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?")
 _ADDRESS = re.compile(r"[!-~]{1,2000}")
 _DANGEROUS = frozenset("\"'<>\\`;, {}|^")
@@ -35,12 +35,12 @@ _DANGEROUS = frozenset("\"'<>\\`;, {}|^")
 
 def _item(text: str) -> tuple[int, int]:
     """First and last page, 0 for "to the end"."""
-    match = _ITEM.fullmatch(text.strip())
-    if match is None or not (match[1] or match[3]):
+    match = _ITEM.fullmatch(text)
+    if match is None or text == "-":
         raise ValueError
-    first = int(match[1] or 1)
-    last = int(match[3] or 0) if match[2] else first
-    if not 1 <= first <= _LAST_PAGE or (match[3] and not first <= last <= _LAST_PAGE):
+    first = int(match[1] or match[2] or 1)
+    last = first if match[1] else int(match[3] or 0)
+    if not first or ((last or match[3]) and last < first):
         raise ValueError
     return first, last
 
@@ -50,7 +50,7 @@ def pages() -> Kind:
 
     def read(value: Value) -> tuple[tuple[int, int], ...]:
         items: Iterable[Any] = (value,) if isinstance(value, str) else value
-        chosen = []
+        chosen: list[tuple[int, int]] = []
         for item in items:
             if not isinstance(item, str) or len(chosen) == _MOST_ITEMS:
                 raise ValueError
@@ -99,7 +99,7 @@ def origin(address: str) -> str:
 def sheet(size: tuple[float, float], paper: str | None, orientation: str | None) -> tuple[float, float]:
     """The size of paper for a page of some size: the format asked for, else its own, turned as asked, else as it was."""
     wide = size[0] > size[1]
-    short, long = PAPER[paper] if paper else sorted(size)
+    short, long = PAPER[paper] if paper else sorted(min(LONGEST, max(SHORTEST, side)) for side in size)
     if orientation is not None:
         wide = orientation == "landscape"
     return (long, short) if wide else (short, long)

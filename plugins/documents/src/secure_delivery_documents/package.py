@@ -56,9 +56,28 @@ _CALLING = re.compile(r"WEBSERVICE|FILTERXML|RTD\s*\(|DDE\s*\(|CALL\s*\(|REGISTE
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 _FOLLOWED = frozenset({"a"})  # elements whose address is only ever followed by a reader
 _ODF_DROPPED = frozenset(
-    "scripts script event-listeners event-listener dde-source dde-connection-decls dde-connection section-source table-source "
-    "cell-range-source database-source-sql database-source-table database-source-query applet plugin floating-frame "
-    "connection-resource dde-links dde-link forms".split()
+    [
+        "scripts",
+        "script",
+        "event-listeners",
+        "event-listener",
+        "dde-source",
+        "dde-connection-decls",
+        "dde-connection",
+        "section-source",
+        "table-source",
+        "cell-range-source",
+        "database-source-sql",
+        "database-source-table",
+        "database-source-query",
+        "applet",
+        "plugin",
+        "floating-frame",
+        "connection-resource",
+        "dde-links",
+        "dde-link",
+        "forms",
+    ]
 )
 
 
@@ -123,19 +142,15 @@ def cleaned(data: bytes, kind: str) -> bytes:
     members = read(data)
     clean = _open_document if kind in ("odt", "ods", "odp") else _open_xml
     with faults(kind):
-        for name, content in members.items():
-            if _is_xml(name):
-                _check_xml(content)
         kept = {name: content for name, content in members.items() if _KEPT.fullmatch(name) and not _DROPPED.fullmatch(name)}
+        for name, content in kept.items():
+            if name.lower().endswith((".xml", ".rels", ".rdf")):
+                _check_xml(content)
         result = clean(kept, kind)
     return zipped(result.items(), stored=("mimetype",))
 
 
 # ----------------------------------------------------------------------------------------------------------------- XML
-
-
-def _is_xml(name: str) -> bool:
-    return name.lower().endswith((".xml", ".rels", ".rdf", ".vml", ".svg"))
 
 
 def _check_xml(content: bytes) -> None:

@@ -20,18 +20,114 @@ from .faults import faults
 from .plain import decoded
 
 _MOST_BYTES = 32_000_000
+_DEEPEST = 2_000  # elements inside each other: the cleaner's time grows with the square, pages in use stay below 100
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+_ALONE = frozenset(  # elements that hold nothing, or that the next of their sort ends
+    [
+        "area",
+        "base",
+        "br",
+        "col",
+        "embed",
+        "hr",
+        "img",
+        "input",
+        "link",
+        "meta",
+        "param",
+        "source",
+        "track",
+        "wbr",
+        "p",
+        "li",
+        "dt",
+        "dd",
+        "tr",
+        "td",
+        "th",
+        "thead",
+        "tbody",
+        "tfoot",
+        "option",
+    ]
+)
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp|bmp);base64,[A-Za-z0-9+/=\s]*")
 _UNSEEN = ("script", "style", "head", "template", "noscript", "iframe", "object", "svg", "math", "select", "textarea")
 _BLOCKS = frozenset(
-    "address article aside blockquote body center dd details dialog div dl dt fieldset figcaption figure footer form h1 h2 h3 "
-    "h4 h5 h6 header hr html li main nav ol p pre section summary table tbody tfoot thead tr ul".split()
+    [
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "center",
+        "dd",
+        "details",
+        "dialog",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hr",
+        "html",
+        "li",
+        "main",
+        "nav",
+        "ol",
+        "p",
+        "pre",
+        "section",
+        "summary",
+        "table",
+        "tbody",
+        "tfoot",
+        "thead",
+        "tr",
+        "ul",
+    ]
 )
-_SPACED = frozenset("h1 h2 h3 h4 h5 h6 p pre table ul ol dl blockquote".split())
+_SPACED = frozenset(["h1", "h2", "h3", "h4", "h5", "h6", "p", "pre", "table", "ul", "ol", "dl", "blockquote"])
 _STYLES = frozenset(
-    "background-color border border-collapse color direction font-family font-size font-style font-weight height line-height "
-    "list-style-type margin margin-bottom margin-left margin-right margin-top padding text-align text-decoration text-indent "
-    "vertical-align white-space width page-break-before page-break-after".split()
+    [
+        "background-color",
+        "border",
+        "border-collapse",
+        "color",
+        "direction",
+        "font-family",
+        "font-size",
+        "font-style",
+        "font-weight",
+        "height",
+        "line-height",
+        "list-style-type",
+        "margin",
+        "margin-bottom",
+        "margin-left",
+        "margin-right",
+        "margin-top",
+        "padding",
+        "text-align",
+        "text-decoration",
+        "text-indent",
+        "vertical-align",
+        "white-space",
+        "width",
+        "page-break-before",
+        "page-break-after",
+    ]
 )
 _MORE_TAGS = frozenset({"font", "u", "s", "strike", "big", "main", "section"})
 _LOOKS = {"style", "align", "dir", "lang", "title", "width", "height", "bgcolor", "color", "class", "id"}
@@ -57,6 +153,7 @@ def cleaned(data: bytes) -> bytes:
     """The page in UTF-8 with its text, tables, links, looks and the pictures it brings along: no scripts, no handlers, no
     forms, no addresses that something is loaded from."""
     source = text_of(data)
+    _check_depth(source)
     with faults("html"):
         body = nh3.clean(
             source,
@@ -72,6 +169,17 @@ def cleaned(data: bytes) -> bytes:
         title = html.escape(_title(source))
     head = f'<!DOCTYPE html>\n<html>\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n</head>\n'
     return f"{head}<body>\n{body}\n</body>\n</html>\n".encode()
+
+
+def _check_depth(source: str) -> None:
+    """Raise `TooLarge` for a page of elements inside each other without end, counted by tags alone."""
+    depth = 0
+    for match in _TAG.finditer(source):
+        if match[2].lower() in _ALONE:
+            continue
+        depth = max(0, depth - 1) if match[1] else depth + 1
+        if depth > _DEEPEST:
+            raise TooLarge("html: nested too deeply", public="The page is nested too deeply.")
 
 
 def _attributes() -> dict[str, set[str]]:

@@ -9,19 +9,19 @@ import base64
 import zlib
 from html import escape
 from io import BytesIO
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pikepdf
-from PIL import Image
 from pikepdf import Dictionary, Name, Pdf
+from PIL import Image
+
 from secure_delivery_images import Picture
 
 from . import odf
-from .options import sheet
+from .options import LONGEST, SHORTEST, sheet
 from .structure import written
 
 _POINTS_PER_PIXEL = 0.75  # 96 pixels to the inch, as CSS has it
-_LONGEST = 14_400.0  # points of a side of paper: what readers show (ISO 32000-1, annex C)
 _MARGIN = 36.0  # points that OpenDocument pages leave free
 _LOSSLESS_UP_TO = 30_000_000  # pixels; larger ones are written as JPEG, or a file would have hundreds of megabytes
 _QUALITY = 90
@@ -97,10 +97,10 @@ def _placed(
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """The size of the picture and that of the paper, in points."""
     own = (max(1.0, pixels[0] * _POINTS_PER_PIXEL), max(1.0, pixels[1] * _POINTS_PER_PIXEL))
-    shrink = min(1.0, (_LONGEST - 2 * margin) / max(own))
+    shrink = min(1.0, (LONGEST - 2 * margin) / max(own))
     own = (own[0] * shrink, own[1] * shrink)
     if paper is None and orientation is None:
-        return own, (max(3.0, own[0] + 2 * margin), max(3.0, own[1] + 2 * margin))
+        return own, (max(SHORTEST, own[0] + 2 * margin), max(SHORTEST, own[1] + 2 * margin))
     page = sheet(own, paper, orientation)
     scale = min((page[0] - 2 * margin) / own[0], (page[1] - 2 * margin) / own[1])
     if scale <= 0:
@@ -124,7 +124,7 @@ def _lossless(document: Pdf, image: Image.Image) -> pikepdf.Object:
     """The picture as a compressed stream of its samples, transparency beside it."""
     grey = image.mode in ("L", "LA")
     plain = image.convert("L" if grey else "RGB")
-    more = {}
+    more: dict[str, Any] = {}
     if image.mode in ("LA", "RGBA"):
         mask = zlib.compress(image.getchannel("A").tobytes(), 6)
         more["SMask"] = document.make_stream(mask, _description(image.size, True, Filter=Name.FlateDecode))
@@ -132,7 +132,7 @@ def _lossless(document: Pdf, image: Image.Image) -> pikepdf.Object:
     return document.make_stream(samples, _description(image.size, grey, Filter=Name.FlateDecode, **more))
 
 
-def _description(size: tuple[int, int], grey: bool, **more: pikepdf.Object) -> Dictionary:
+def _description(size: tuple[int, int], grey: bool, **more: Any) -> Dictionary:
     return Dictionary(
         Type=Name.XObject,
         Subtype=Name.Image,

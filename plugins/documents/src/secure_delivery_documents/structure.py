@@ -84,8 +84,9 @@ def _disarm(document: Pdf) -> None:
 
 def _disarm_one(thing: Any) -> None:
     """Take actions out of one object: an annotation, a field, a page, an outline entry, or an action that stands alone."""
-    if "/AA" in thing:
-        del thing["/AA"]
+    for key in ("/AA", "/AF", "/EF"):  # what starts by itself, and files that are attached
+        if key in thing:
+            del thing[key]
     action = thing.get("/A")
     if isinstance(action, pikepdf.Dictionary) and not _harmless(action):
         del thing["/A"]
@@ -139,7 +140,12 @@ def refit(document: Pdf, paper: str | None, orientation: str | None) -> None:
             continue
         document.add_blank_page(page_size=new)
         fresh = document.pages[-1]
-        fresh.add_overlay(page, pikepdf.Rectangle(0, 0, *new))
+        form = document.make_indirect(page.as_form_xobject())
+        fresh.obj["/Resources"] = pikepdf.Dictionary(XObject=pikepdf.Dictionary(Page=form))
+        placed = fresh.calc_form_xobject_placement(
+            form, Name("/Page"), pikepdf.Rectangle(0, 0, *new), allow_shrink=True, allow_expand=True
+        )
+        fresh.obj["/Contents"] = document.make_stream(placed)
         document.pages[number] = fresh
         del document.pages[-1]
 

@@ -175,5 +175,3 @@ def transformations() -> dict[str, Transformation]:
         "slide": Slide(),
         "preview": Preview(),
     }
-
-

@@ -108,9 +108,10 @@ def _slide(number: int, count: int, sheet: Sheet) -> str:
     words = " ".join(str(line[0]) for line in sheet.lines)[:2_000]
     described = html.escape(words) or f"Slide {number}"
     hidden = "" if number == 1 else " hidden"
+    named = f'aria-roledescription="slide" aria-label="Slide {number} of {count}"'
     return (
-        f'<section class="slide" id="slide-{number}" aria-roledescription="slide" aria-label="Slide {number} of {count}"{hidden}>'
-        f'<img src="{_address(sheet)}" width="{width}" height="{height}" alt="{described}"></section>'
+        f'<section class="slide" id="slide-{number}" {named}{hidden}>'
+        f'<img src="{_address(sheet)}" width="{width}" height="{height}" alt="{described}" draggable="false"></section>'
     )
 
 
@@ -127,9 +128,7 @@ def _block(value: Any) -> str:
 def _made(name: str, content: Mapping[str, str], filename: str, css: str | None, *, style: str = "") -> MemoryFile:
     style, script = style + asset(f"{name}.css"), asset(f"{name}.js")
     parts = dict(content) | {"style": style, "script": script}
-    text = "".join(
-        piece if index % 2 == 0 else parts[piece] for index, piece in enumerate(asset(f"{name}.html").split("%%"))
-    )
+    text = "".join(piece if index % 2 == 0 else parts[piece] for index, piece in enumerate(asset(f"{name}.html").split("%%")))
     styles = _digest(style) + (f" {origin(css)}" if css else "")
     policy = (
         f"default-src 'none'; img-src data:; style-src {styles}; script-src {_digest(script)}; "
