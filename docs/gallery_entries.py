@@ -126,7 +126,7 @@ ENTRIES: tuple[Entry, ...] = (
         ("oil_paint", "resize=width:240/oil_paint=amount:4", ""),
         ("partial_blur", "resize=width:240/partial_blur=objects:[[40,30,100,80]],amount:10", "", "cat"),
         ("partial_pixelate", "resize=width:240/partial_pixelate=objects:[[40,30,100,80]],type:oval", "", "cat"),
-        ("ascii", "resize=width:240/ascii=colored:true", "a page of letters", "cat"),
+        ("ascii", "resize=width:120/ascii=colored:true", "a page of letters", "cat"),
         ("vignette", "resize=width:240/vignette=amount:60", "", "lake"),
     ),
     *_pictures(
@@ -169,7 +169,7 @@ ENTRIES: tuple[Entry, ...] = (
         ("slide", "slide", "a slide show", "report"),
         ("pdfinfo", "pdfinfo", "", "report", ""),
         ("pdfconvert", "pdfconvert=pageformat:a5,pages:[1]/output=format:png,density:45", "", "report", "png"),
-        ("pdfcreate", "pdfcreate/output=format:jpg,density:40,page:2", "page 2 of what was put together", "report+lake"),
+        ("pdfcreate", "pdfcreate/output=format:jpg,density:72,page:2/resize=width:240", "page 2 of what was put together", "report+lake"),
         ("doc_to_images", "doc_to_images=pages:[1],density:40", "an archive of page pictures", "report", ""),
         ("doc_detection", "doc_detection=coords:true", "where the sheet of paper is", "plan", ""),
         ("qr", "qr", "a text as a code; of a picture, what the code says", "words", "png"),
