@@ -6,6 +6,7 @@ the judgement but which steps it took and what the shown policy itself says (sec
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from starlette.requests import Request
@@ -16,8 +17,10 @@ from ..engine.renditions import Rendition
 from ..gate.model import Decision
 from ..gate.policy import Policy
 from ..gate.tasksource import Source
-from .http import Context, cors_headers
+from .http import Context, cors_headers, redact
 from .transform import Admitted, Order, Transformer
+
+_CREDENTIAL = re.compile(r"policy=|signature=|security=", re.IGNORECASE)
 
 
 class Explainer:
@@ -33,7 +36,7 @@ class Explainer:
         Nothing is fetched, so of results from outside it is not known. Raises `Denied` like the request itself would.
         """
         admitted = await self._transformer.admit(request, order)
-        outside = [each.url for each in admitted.named if each.url is not None]
+        outside = [_told(each.told) for each in admitted.named if each.url is not None]
         kept = None if outside else await self._kept(request, admitted)
         body = {
             "apikey": admitted.acting.api_key,
@@ -54,14 +57,23 @@ class Explainer:
         return self._context.engine.renditions.find(admitted.owner, sources, admitted.plan)
 
 
+def _told(value: Any) -> Any:
+    """A value as it is said: a URL in it may carry a credential, of which nobody needs a copy in an answer."""
+    if isinstance(value, str):
+        return redact(value) if _CREDENTIAL.search(value) else value
+    if isinstance(value, dict):
+        return {name: _told(item) for name, item in value.items()}
+    return [_told(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _source(source: Source) -> Any:
     if source.items:
         return [_source(item) for item in source.items]
-    return {"kind": source.kind.value, "name": source.text}
+    return {"kind": source.kind.value, "name": _told(source.text)}
 
 
 def _tasks(plan: Plan) -> list[dict[str, Any]]:
-    return [{"name": step.name, "params": dict(step.options)} for step in plan.steps]
+    return [{"name": step.name, "params": _told(dict(step.options))} for step in plan.steps]
 
 
 def _controls(plan: Plan) -> dict[str, Any]:

@@ -146,7 +146,9 @@ class FileAPI:
         spelled = {"sourceUrl": "source_url"}  # so does one official client
         names = [spelled.get(name, name) for name in values if flag(values, name)]
         handle = request.path_params["handle"].partition("+")[0]
-        return await self._delivery.facts.answer(request, handle, names, key=values.get("key"))
+        # `key` is the API key, and the name of a fact that is asked for with `key=true`.
+        key = None if flag(values, "key") else values.get("key")
+        return await self._delivery.facts.answer(request, handle, names, key=key)
 
 
 async def _receive(intake: Intake, filename: str | None, mimetype: str | None, decision: Decision) -> Upload:

@@ -36,13 +36,14 @@ _FILE_PATH = re.compile(r"/api/file/([A-Za-z0-9_-]{20,64})(?:\+[A-Za-z0-9]{1,16}
 class Named:
     """One source as a request names it: a stored file with the credential shown for it, or an address outside.
 
-    `url` is what a policy's `url` pattern is asked about; `folder` says that a storage alias leads to a folder of this
-    machine, and `path` where in it.
+    `url` is what a policy's `url` pattern is asked about, and `told` what is said of it to those who ask: where a storage
+    alias leads is the operator's business. `folder` says that it leads to a folder of this machine, and `path` where in it.
     """
 
     handle: str | None = None
     signed: SignedPolicy | None = field(default=None, repr=False)
     url: str | None = None
+    told: str | None = None
     folder: str | None = None
     path: str = ""
 
@@ -66,7 +67,7 @@ class Gatherer:
         if source.kind is SourceKind.HANDLE:
             return Named(handle=source.text)
         if source.kind is SourceKind.EXTERNAL:
-            return self._stored(request, source.text) or Named(url=read_url(source.text).url)
+            return self._stored(request, source.text) or _outside(source.text)
         if source.kind is SourceKind.ALIAS:
             return self._alias(application, source.text)
         return Named(handle="")
@@ -97,9 +98,9 @@ class Gatherer:
         if target is None:
             raise BadRequest(f"no alias {alias!r}", public=f"There is no storage alias '{alias}'.")
         if target.startswith("folder:"):
-            return Named(url=f"src://{text}", folder=target, path=path)
+            return Named(url=f"src://{text}", told=f"src://{text}", folder=target, path=path)
         # The path is a name, not a piece of a URL: what it holds can neither add a query nor climb out of the target.
-        return Named(url=read_url(f"{target.rstrip('/')}/{quote(path)}").url)
+        return Named(url=read_url(f"{target.rstrip('/')}/{quote(path)}").url, told=f"src://{text}")
 
     # -- judging
 
@@ -150,6 +151,11 @@ class Gatherer:
 
         url = named.url or ""
         return await self._context.run(lambda: self._fetched.get(application.api_key, url, max_bytes=most, check=check))
+
+
+def _outside(text: str) -> Named:
+    url = read_url(text).url
+    return Named(url=url, told=url)
 
 
 def _only_signed(*found: SignedPolicy | None) -> SignedPolicy | None:
