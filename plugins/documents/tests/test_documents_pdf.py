@@ -12,7 +12,7 @@ import pypdfium2
 import pytest
 from PIL import Image
 
-from secure_delivery.plugin import Demanding, TooLarge, Unsupported, WorkLimits
+from secure_delivery.plugin import Demanding, MemoryFile, TooLarge, Unsupported, WorkLimits
 from secure_delivery.plugin.testing import SimpleWorkshop, bind, content
 from secure_delivery_documents.options import PAPER
 from secure_delivery_documents.tasks import transformations
@@ -346,3 +346,15 @@ def test_a_picture_that_becomes_a_picture_is_left_to_pictures(make: Any, apply: 
     media = make.picture("PNG")
     alone = content(Output().apply(media, bind(Output(), format="webp", quality="50"), SimpleWorkshop()))
     assert content(apply(media, ("output", {"format": "webp", "quality": "50"}))) == alone
+
+
+def test_background_is_behind_a_picture_that_becomes_a_document(make: Any, apply: Any) -> None:
+    """Where nothing is drawn, the colour asked for is seen; without one a PDF keeps what is see-through."""
+    out = BytesIO()
+    Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(out, "PNG")
+    clear = MemoryFile(out.getvalue(), "image/png", "clear.png")
+    for options, seen in [({}, (255, 255, 255)), ({"background": "00ff00"}, (0, 255, 0))]:
+        result = content(apply(clear, ("output", {"format": "pdf"} | options)))
+        document = pypdfium2.PdfDocument(result)
+        assert document[0].render(scale=1).to_pil().convert("RGB").getpixel((10, 10)) == seen
+        document.close()

@@ -14,6 +14,7 @@ from PIL import Image
 
 from secure_delivery.plugin import Media, MemoryFile, TooLarge, Unsupported, Workshop, json_file
 from secure_delivery_images import Picture
+from secure_delivery_images.modes import flattened
 from secure_delivery_images.tasks import Output as PictureOutput
 
 from . import grid, odf, office, page, pdf, pictures, plain, structure, vector, viewer
@@ -57,7 +58,7 @@ class Source:
         return self.media.filename
 
     def picture(self) -> Picture:
-        return Picture.of(self.media, self.shop.limits)
+        return Picture.taken(self.media, self.shop)
 
     def pdf(self, *, hidden: bool = False) -> bytes:
         """The file as PDF; made once."""
@@ -107,7 +108,7 @@ def output(media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
 
 def picture_output(media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
     """`output` of a picture as a document."""
-    picture = Picture.of(media, shop.limits)
+    picture = Picture.taken(media, shop)
     paper, orientation = options["pageformat"], options["pageorientation"]
     if options["docinfo"]:
         width, height = picture.dimensions()
@@ -115,10 +116,9 @@ def picture_output(media: Media, options: Mapping[str, Any], shop: Workshop) -> 
     target = options["format"]
     check_pair("picture", target, name=picture.facts.form.lower())
     picture = picture.at_page(options["page"])
-    if isinstance(options["quality"], int) or options["background"] is not None:
-        form = "JPEG" if picture.form == "JPEG" else None
-        background = tuple(options["background"]) if options["background"] is not None else None
-        picture = picture.encoded(form=form, quality=options["quality"], background=background)
+    if options["background"] is not None:
+        flat = flattened(picture.decoded(), tuple(options["background"]))
+        picture = Picture.drawn(flat, filename=media.filename, limits=shop.limits, form=picture.form)
     if target == "pdf":
         data = pictures.as_pdf(picture, paper, orientation)
     elif target == "svg":

@@ -319,7 +319,7 @@ def _names(content: bytes) -> bytes:
 
 def _open_document(members: dict[str, bytes], kind: str) -> dict[str, bytes]:
     wanted = MIMETYPES[kind].encode()
-    if members.get("mimetype", wanted).strip() != wanted or "content.xml" not in members:
+    if members.get("mimetype", wanted).strip() not in (wanted, wanted + b"-template") or "content.xml" not in members:
         raise Corrupt("not the kind of document it says")
     manifest = members.get("META-INF/manifest.xml", b"")
     if b"encryption-data" in manifest:
