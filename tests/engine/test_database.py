@@ -16,10 +16,11 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from secure_delivery.engine import tables
-from secure_delivery.engine.database import Database, check_text
+from secure_delivery.engine.database import Database, check_text, newest_revision
 from secure_delivery.gate.errors import BadRequest, ConfigurationError
 
 MINE = tables.generation.c.name == "applications"
@@ -256,6 +257,24 @@ def test_bytes_of_results_that_an_older_release_kept_in_a_storage_are_noted_to_b
     assert noted == [("local", "blob0"), ("local", "blob1"), ("local", "blob2")]
     assert "rendition" not in sa.inspect(database.engine).get_table_names()
     database.close()
+
+
+def test_the_number_of_the_newest_step_is_what_the_steps_themselves_say() -> None:
+    config = Config()
+    config.set_main_option("script_location", "secure_delivery:engine/migrations")
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_current_head() == newest_revision()
+
+
+def test_a_schema_that_is_the_newest_is_opened_without_the_machinery_that_brings_it_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'service.db'}"
+    first = Database(url)
+    first.migrate()
+    first.close()
+    code = "import sys; from secure_delivery.engine.database import Database\nDatabase(sys.argv[1]).migrate()\n"
+    code += "print('alembic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_every_column_in_the_database_states_why_it_exists(database: Database) -> None:

@@ -22,9 +22,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util.exc import CommandError
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -113,6 +110,13 @@ class Database:
         transaction, so a crash leaves the schema as it was. Raises `ConfigurationError` when the database cannot be
         reached or was last used by a newer release.
         """
+        if self._is_newest():
+            return
+        # Loaded only when there is something to do: it takes 12 MB, in every process for as long as it lives.
+        from alembic import command
+        from alembic.config import Config
+        from alembic.util.exc import CommandError
+
         config = Config()
         folder = Path(__file__).with_name("migrations")
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
@@ -129,6 +133,16 @@ class Database:
             raise ConfigurationError(f"{SETTING}: the schema is not one this release knows ({error})") from None
         except SQLAlchemyError as error:
             raise ConfigurationError(f"{SETTING}: {self!r} cannot be brought up to date ({type(error).__name__})") from error
+
+    def _is_newest(self) -> bool:
+        """Whether the schema is the newest one already. False where that cannot be told: what is wrong shows when it is
+        brought up to date."""
+        try:
+            with self.read() as connection:
+                found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalars().all()
+        except SQLAlchemyError:
+            return False
+        return found == [newest_revision()]
 
     def generation(self, subject: Subject = "applications") -> object:
         """A token that differs after any process has committed a change that was announced with `bump`.
@@ -185,6 +199,12 @@ class Database:
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()
+
+
+def newest_revision() -> str:
+    """The number of the newest step in `migrations/versions`, which are called `vNUMBER_what_it_does.py`."""
+    versions = Path(__file__).with_name("migrations") / "versions"
+    return max(path.name[1:5] for path in versions.glob("v[0-9][0-9][0-9][0-9]_*.py"))
 
 
 def check_text(*texts: str | None) -> None:
