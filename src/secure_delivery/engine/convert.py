@@ -43,10 +43,11 @@ ENGINE_VERSION = "2"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One task with every parameter bound."""
+    """One task with every parameter bound, and the files that its options name."""
 
     name: str
     options: Mapping[str, Any]
+    references: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,6 @@ class Plan:
     """A chain that will run: its steps, and the text that names it together with the code that runs it.
 
     * `calls`: what a request for it must be granted; `authenticated`: whether it needs a policy in any case.
-    * `references`: the files that options name, in the order in which the chain gets them.
     * `most_sources`: how many a list may have; 1 where a list is no source for it.
     * `sourceless`: it can do without any; `visits`: its source is the address of a page.
     * `negotiated`: the result depends on the `Accept` header, see `negotiate`.
@@ -64,12 +64,16 @@ class Plan:
     canonical: str
     calls: frozenset[Call] = frozenset({Call.CONVERT})
     authenticated: bool = False
-    references: tuple[Source, ...] = ()
     most_sources: int = 1
     sourceless: bool = False
     visits: bool = False
     negotiated: bool = False
     controls: Controls = field(default_factory=Controls)
+
+    @property
+    def references(self) -> tuple[Source, ...]:
+        """The files that options name, in the order in which the chain gets them."""
+        return tuple(source for step in self.steps for source in step.references)
 
     @property
     def stores(self) -> bool:
@@ -96,7 +100,8 @@ def bind(registry: Registry, tasks: Sequence[Task]) -> Plan:
         if transformation is None:
             near = _near(task.name, [*registry.transformations, *CONTROLS, "security", "debug"])
             raise TaskURLError(public=f"There is no task {_quoted(task.name)}.{near}")
-        steps.append(Step(name=task.name, options=_options(task, transformation)))
+        options = _options(task, transformation)
+        steps.append(Step(name=task.name, options=options, references=_references(task.name, transformation, options)))
     if found.metadata is not None and len(tasks) > 1:
         raise TaskURLError(public="metadata describes a stored file and stands alone.")
     return _plan(registry, tuple(steps), found)
@@ -106,14 +111,12 @@ def _plan(registry: Registry, steps: tuple[Step, ...], found: Controls) -> Plan:
     calls = {Call.CONVERT} if found.metadata is None else {Call.STAT}
     if found.metadata is not None and "exif" in found.metadata:
         calls.add(Call.EXIF)
-    references: list[Source] = []
     for step in steps:
         for one in _providers(registry, step):
             if isinstance(one, Demanding):
                 calls |= {CALL_NAMES[name] for name in one.demands(step.options)}
             if isinstance(one, Asking):
                 _check_detectors(registry, step, one.asks(step.options))
-        references += _references(registry, step)
     if found.store is not None:
         calls.add(Call.STORE)
     first = _providers(registry, steps[0]) if steps else ()
@@ -123,7 +126,6 @@ def _plan(registry: Registry, steps: tuple[Step, ...], found: Controls) -> Plan:
         canonical=_canonical(registry, steps),
         calls=frozenset(calls),
         authenticated=any(isinstance(one, Authenticated) and one.authenticated for one in every),
-        references=tuple(references),
         most_sources=max([one.most_sources for one in first if isinstance(one, Gathering)], default=1),
         sourceless=any(isinstance(one, Sourceless) and one.sourceless for one in first),
         visits=any(isinstance(one, Visiting) and one.visits for one in first),
@@ -168,12 +170,12 @@ def _check_detectors(registry: Registry, step: Step, names: Iterable[str]) -> No
             raise NotProvided(f"no detector {name!r}", public=sentence)
 
 
-def _references(registry: Registry, step: Step) -> list[Source]:
-    """The files that the options of a step name, once each however many providers say so."""
-    for one in _providers(registry, step):
+def _references(name: str, transformation: Transformation, options: Mapping[str, Any]) -> tuple[Source, ...]:
+    """The files that the options of a task name, once each however many providers say so."""
+    for one in providers(transformation):
         if isinstance(one, Referring):
-            return [controls.source_of(text, f"A file of {step.name}") for text in one.references(step.options)]
-    return []
+            return tuple(controls.source_of(text, f"A file of {name}") for text in one.references(options))
+    return ()
 
 
 # ------------------------------------------------------------------------------------------------------------- controls

@@ -52,16 +52,22 @@ class Copies:
         form = _FORMS.get(source.mimetype)
         if form is None or source.size < _LEAST_BYTES or self.sizing is None:
             return None
-        scaling = all(isinstance(self._provider(step.name, source.mimetype), Scaling) for step in plan.steps)
-        return self._plans[form] if scaling else None
+        first = self._provider(plan.steps[0].name, source.mimetype) if plan.steps else None
+        return self._plans[form] if isinstance(first, Scaling) else None
 
     def serves(self, plan: Plan, mimetype: str, size: tuple[int, int]) -> bool:
-        """Whether a chain loses nothing that is seen when it starts from a copy of an upright picture of that size."""
+        """Whether a chain loses nothing that is seen when it starts from a copy of an upright picture of that size.
+
+        Every task up to the first that reduces must say how far; those after it work on its result, unless they say that they
+        need the original.
+        """
         if size[0] * size[1] < _LEAST_PIXELS or max(size) <= SIDE:
             return False
         reduced = False
         for step in plan.steps:
             provider = self._provider(step.name, mimetype)
+            if reduced and not isinstance(provider, Scaling):
+                continue
             scale = provider.scale(step.options, size) if isinstance(provider, Scaling) else None
             if scale is None:
                 return False
@@ -77,7 +83,7 @@ class Copies:
 
 
 def _plan(registry: Registry, form: str) -> Plan | None:
-    resize = {"width": SIDE, "height": SIDE, "fit": "max"}
+    resize = {"width": SIDE, "height": SIDE, "fit": "max", "filter": "bicubic"}  # as good here as lanczos, for less
     output = {"format": form} if form == "png" else {"format": form, "quality": _QUALITY}
     return _bound(registry, [_task("resize", resize), _task("output", output)])
 

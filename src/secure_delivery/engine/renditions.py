@@ -230,6 +230,7 @@ class Renditions:
                 tasks=tuple((step.name, dict(step.options)) for step in plan.steps),
                 sources=[ChainSource(stream.fileno(), source.mimetype, source.filename) for stream, source in opened],
                 output=output.fileno(),
+                references=[len(step.references) for step in plan.steps],
                 application=application.api_key,
                 max_pixels=limits.max_pixels,
                 max_bytes=limits.max_bytes,

@@ -51,6 +51,7 @@ logger = logging.getLogger("secure_delivery.engine")
 MAX_SOURCES = 200  # files of one job: two hundred descriptors fit into one message
 FLOOR = frozenset({"rlimits", "seccomp", "landlock"})  # security promise 47
 
+_DEPTH = 20  # levels of what a chain adds to its outcome
 _GRACE = 0.75  # seconds beyond the wall limit after which a worker that did not end its child is ended itself
 
 _FAULTS: dict[str, type[SecureDeliveryError]] = {
@@ -104,7 +105,9 @@ class ChainSource:
 class Chain:
     """One job: tasks with bound options, applied in order to the first of its sources.
 
-    * `sources`: that file, then those that go with it (`Workshop.others`), at most `MAX_SOURCES`.
+    * `sources`: that file, then the other members of a list, which the first task gets (`Workshop.others`), then the files
+      that tasks refer to; at most `MAX_SOURCES` in all.
+    * `references`: how many of the last sources belong to each task, in order; none where it is left out.
     * `output`: a descriptor of an empty regular file, the caller's to close.
     * `application`: whose work it is; one process may do several jobs of one application, and only of one. Empty: of none.
     * `max_bytes` of any source, `max_pixels` and `max_animation_pixels` lower the sandbox's own limits, never raise them.
@@ -116,6 +119,7 @@ class Chain:
     tasks: Sequence[tuple[str, Mapping[str, Any]]]
     sources: Sequence[ChainSource]
     output: int
+    references: Sequence[int] = ()
     application: str = ""
     max_bytes: int | None = None
     max_pixels: int | None = None
@@ -258,6 +262,7 @@ class Sandbox:
             {
                 "tasks": [[name, dict(options)] for name, options in chain.tasks],
                 "sources": [[source.mimetype, source.filename] for source in chain.sources],
+                "references": list(chain.references) or [0] * len(chain.tasks),
                 "application": chain.application,
                 "limits": limits,
                 "metadata": chain.metadata,
@@ -394,6 +399,8 @@ def _outcome(answer: Mapping[str, Any], output: int) -> Outcome:
     mimetype, filename, extra = (report.get(name) for name in ("mimetype", "filename", "extra"))
     if not (isinstance(mimetype, str) and isinstance(filename, str) and isinstance(extra, dict)):
         raise Corrupt("the decoder's answer was not understood")
+    if not _shallow(extra, _DEPTH):
+        raise Corrupt("the decoder's answer was too deep")
     if not _MIMETYPE.fullmatch(mimetype) or _plain(filename, 1024) != filename:
         raise Corrupt("the decoder gave its result an impossible type or name")
     return Outcome(mimetype=mimetype, filename=filename, size=os.fstat(output).st_size, extra=extra)
@@ -418,6 +425,12 @@ def _report(answer: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(report, dict):
         raise Corrupt("the decoder's answer was not understood")
     return report
+
+
+def _shallow(value: object, depth: int) -> bool:
+    """Whether plain data is nested no deeper than that, so that whoever handles it may recurse."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth > 0 and all(_shallow(item, depth - 1) for item in inner if isinstance(item, dict | list))
 
 
 def _plain(text: object, most: int = 300) -> str:

@@ -42,11 +42,12 @@ from . import confine, sandbox_wire
 from .programs import Programs, Request
 from .workshop import ChainWorkshop, FileOf, copy
 
-_REPORT = 256 * 1024  # bytes of a child's answer; more is no answer
+_REPORT = 256 * 1024  # bytes of what a child says; more is no answer
 _DETAIL = 300  # characters of an error for the operator's log
 _NICENESS = 5  # answering requests goes before decoding
 _MOST_FILES = 250  # descriptors of one job: what one message carries (SCM_MAX_FD, unix(7))
-_MOST_LENT = 128  # files that a job may ask for, and that programs may leave for it
+_MOST_LENT = 128  # files that programs may leave for a job
+_MOST_SPARE = 8  # files that a job may fill for programs: each may become as large as a source
 _JOBS = 64  # a child does in a row
 _IDLE = 3.0  # seconds a child may wait for its next job; nothing of a job stays in memory for longer
 _WORN_CPU = 0.5  # seconds of CPU time after which a child is replaced: its limit counts all of its jobs
@@ -171,7 +172,7 @@ def _prepare(hello: Mapping[str, Any]) -> tuple[_Shop, list[str]]:
     rules = confine.ruleset(confine.readable())
     layers = confine.probe(limits, rules)
     ordered = tuple(name for name in confine.LAYERS if name in layers)
-    programs = Programs(registry.programs, scratch=Path(hello["scratch"]), limits=limits, layers=ordered)
+    programs = Programs(registry.programs, place=Path(hello["scratch"]), limits=limits, layers=ordered)
     shop = _Shop(
         stock=stock,
         programs=programs,
@@ -224,7 +225,7 @@ def _serve(connection: socket.socket, shop: _Shop) -> None:
 
 def _fit(child: _Child | None, shop: _Shop, application: str) -> _Child:
     """The child there is when it may do a job of this application, else a fresh one. No application: always a fresh one."""
-    if child is not None and application and child.application == application:
+    if child is not None and application and child.application == application and _silent(child.channel):
         return child
     _retire(child)
     ours, theirs = socket.socketpair()
@@ -234,6 +235,13 @@ def _fit(child: _Child | None, shop: _Shop, application: str) -> _Child:
         _be_the_child(shop, theirs, parent)
     theirs.close()
     return _Child(process=process, channel=ours, application=application)
+
+
+def _silent(channel: socket.socket) -> bool:
+    """Whether nothing came from a child that was not asked. One that has ended meanwhile is not silent."""
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    return not poll.poll(0)
 
 
 def _retire(child: _Child | None) -> None:
@@ -252,22 +260,28 @@ def _attempt(
     deadline = time.monotonic() + shop.limits.seconds
     child.jobs += 1
     child.worn = True  # until it has ended well
-    report, expired = None, False
+    report, expired, text = None, False, ""
     try:
         sandbox_wire.send(child.channel, sandbox_wire.encode(job), files, deadline=deadline)
         report = _listen(connection, shop, child, _Job(files=list(files), port=job["proxy_port"], deadline=deadline))
+        text = "" if report is None else json.dumps(report)
     except TimeoutError:
         expired = True
-    except (ValueError, RecursionError):  # json.loads gives up on deep nesting with the second of these
+    except (ValueError, RecursionError):  # JSON gives up on deep nesting with the second of these
         _end(child)
         return {"status": 0, "expired": False, "text": ""}  # it says what nobody understands
     except OSError:
         pass  # it is gone
     if report is None:
         return {"status": _end(child), "expired": expired, "text": ""}
-    good = "fault" not in report and report.pop("cpu", _WORN_CPU) < _WORN_CPU and report.pop("memory", 0) < _WORN_MEMORY
+    good = "fault" not in report and _below(report, "cpu", _WORN_CPU) and _below(report, "memory", _WORN_MEMORY)
     child.worn = not good or child.jobs >= _JOBS
-    return {"status": 0, "expired": False, "text": json.dumps(report)[:_REPORT]}
+    return {"status": 0, "expired": False, "text": text if len(text) <= _REPORT else ""}
+
+
+def _below(report: Mapping[str, Any], name: str, most: float) -> bool:
+    value = report.get(name)
+    return isinstance(value, int | float) and value < most
 
 
 def _end(child: _Child) -> int:
@@ -291,6 +305,7 @@ class _Job:
     port: int | None
     deadline: float
     lent: list[int] = field(default_factory=list)
+    spares: int = 0
 
 
 def _listen(connection: socket.socket, shop: _Shop, child: _Child, job: _Job) -> dict[str, Any] | None:
@@ -309,7 +324,7 @@ def _listen(connection: socket.socket, shop: _Shop, child: _Child, job: _Job) ->
             if not events:
                 continue
             try:
-                message, _ = sandbox_wire.receive(child.channel, deadline=job.deadline)
+                message, _ = sandbox_wire.receive(child.channel, deadline=job.deadline, limit=_REPORT)
             except EOFError:
                 return None
             if not isinstance(message, dict):
@@ -330,9 +345,11 @@ def _oblige(connection: socket.socket, shop: _Shop, child: _Child, message: Mapp
     given: list[int] = []
     answer: dict[str, Any] = {"files": names}
     try:
-        if len(job.lent) >= _MOST_LENT:
+        spare = bool(message.get("spare"))
+        job.spares += spare
+        if len(job.lent) >= _MOST_LENT or job.spares > _MOST_SPARE:
             raise ProcessingLimit("it asked for too many files")
-        if message.get("spare"):
+        if spare:
             given.append(shop.programs.spare())
         else:
             choices, numbers = message.get("choices"), message.get("given")
@@ -350,7 +367,7 @@ def _oblige(connection: socket.socket, shop: _Shop, child: _Child, message: Mapp
                 given.append(descriptor)
     except SecureDeliveryError as error:
         answer = {"fault": error.code, "detail": str(error)[:_DETAIL], "public": error.public}
-    except (OSError, LookupError, TypeError, ValueError) as error:
+    except (OSError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         answer = {"fault": Corrupt.code, "detail": f"the program could not be run: {type(error).__name__}", "public": ""}
     job.files += given
     job.lent += given
@@ -404,9 +421,10 @@ def _result(shop: _Shop, job: Mapping[str, Any], descriptors: Sequence[int], cha
             FileOf(descriptor, mimetype, filename)
             for descriptor, (mimetype, filename) in zip(descriptors[:-1], job["sources"], strict=True)
         ]
+        shares = _shares(others, job["references"])
         workshop = ChainWorkshop(
             limits=replace(shop.limits, **job["limits"]),
-            others=others,
+            others=(),
             metadata=job["metadata"],
             original=sandbox_wire.tuples(job["original"]),
             detectors=shop.stock.detectors,
@@ -414,7 +432,7 @@ def _result(shop: _Shop, job: Mapping[str, Any], descriptors: Sequence[int], cha
             opened=opened,
         )
         media: Media = first
-        for name, options in job["tasks"]:
+        for (name, options), workshop.others in zip(job["tasks"], shares, strict=True):
             if name not in shop.stock.transformations:
                 raise Unsupported(f"no installed plugin provides the task {name[:60]!r}")
             media = shop.stock.transformations[name].apply(media, sandbox_wire.tuples(options), workshop)
@@ -433,6 +451,16 @@ def _result(shop: _Shop, job: Mapping[str, Any], descriptors: Sequence[int], cha
     finally:
         for descriptor in opened:
             os.close(descriptor)
+
+
+def _shares(others: Sequence[Media], references: Sequence[int]) -> list[list[Media]]:
+    """The files that go with the main one, for each task: members of a list for the first, and those it refers to."""
+    at = len(others) - sum(references)
+    shares = [list(others[:at])]
+    for number, count in enumerate(references):
+        shares[number:] = [[*(shares[number] if number == 0 else ()), *others[at : at + count]], []]
+        at += count
+    return shares[: len(references)]
 
 
 def _fault(error: SecureDeliveryError) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class FaceTask(Looking):
     def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
         from secure_delivery_images.picture import Picture
 
-        picture = Picture.of(media, shop.limits)
+        picture = Picture.taken(media, shop)
         faces, width, height = found(shop.detect("faces", picture))
         return self.change(picture, within(faces, options, width, height), options)
 
@@ -196,7 +196,7 @@ class DocDetection(Looking):
     def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
         from secure_delivery_images.picture import Picture
 
-        picture = Picture.of(media, shop.limits)
+        picture = Picture.taken(media, shop)
         corners = _corners(shop.detect("doc_detection", picture))
         if options["coords"]:
             return json_file({"coords": _bounds(corners)}, "document.json")
