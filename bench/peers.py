@@ -50,7 +50,8 @@ from secure_delivery.plugin.protocols import WorkLimits
 NAME = "peers"
 WIDTH = 300
 FIRST = (300, 310)  # what was asked for before: with the second one our server makes its smaller copy
-FURTHER = (160, 240, 320, 400, 480, 560, 640, 720)
+FURTHER = (100, 150, 200, 240, 280, 320, 360, 400)  # thumbnails
+LARGER = (480, 560, 640, 720, 800)  # previews, up to the largest for which the smaller copy is good enough
 CLIENTS = 8
 EQUAL = 32
 
@@ -59,7 +60,7 @@ Asked = Sequence[tuple[int, int]]
 
 def steps(effort: Effort) -> int:
     """How often the progress moves on."""
-    return 4 * effort.load_rounds + _singles(effort)
+    return 5 * effort.load_rounds + _singles(effort)
 
 
 def _pictures(effort: Effort) -> int:
@@ -196,26 +197,30 @@ def _cold(servers: Sequence[Contender], count: int, effort: Effort, tick: Tick) 
 
 def _further(servers: Sequence[Contender], count: int, effort: Effort, tick: Tick) -> list[Row]:
     seen = range(min(count, max(2, effort.pictures)))
-    asked = [(number, width) for width in FURTHER for number in seen]
 
-    def further(server: Contender, before: Sequence[int]) -> Callable[[], float]:
+    def further(server: Contender, before: Sequence[int], widths: Sequence[int]) -> Callable[[], float]:
         def once() -> float:
             server.forget()
             for width in before:
                 load(server, [(number, width) for number in seen])
-            return load(server, asked)
+            return load(server, [(number, width) for width in widths for number in seen])
 
         return once
 
     mine, *others = servers
-    contenders = {server.name: further(server, ()) for server in others}
-    contenders |= {"ours": further(mine, FIRST), "with the copy": further(mine, FIRST[:1])}
-    taken = in_turns(contenders, effort.load_rounds, tick)
-    what = f"{len(FURTHER)} further sizes of a picture already seen"
+    contenders = {server.name: further(server, (), FURTHER) for server in others}
+    contenders |= {"ours": further(mine, FIRST, FURTHER), "with the copy": further(mine, FIRST[:1], FURTHER)}
+    small = in_turns(contenders, effort.load_rounds, tick)
+    contenders = {server.name: further(server, (), LARGER) for server in others}
+    large = in_turns(contenders | {"ours": further(mine, FIRST, LARGER)}, effort.load_rounds, tick)
+    what = f"further sizes of a picture already seen, {FURTHER[0]} to {FURTHER[-1]} px"
+    more = f"further sizes of a picture already seen, {LARGER[0]} to {LARGER[-1]} px"
     return [
-        _row(f"{what} / thumbor", taken["ours"], taken["thumbor"], 4.0),
-        _row(f"{what} / ipx", taken["ours"], taken["ipx"], 3.5),
-        _row(f"{what}, the making of its smaller copy included / thumbor", taken["with the copy"], taken["thumbor"]),
+        _row(f"{what} / thumbor", small["ours"], small["thumbor"], 4.0),
+        _row(f"{what} / ipx", small["ours"], small["ipx"], 3.5),
+        _row(f"{what}, the making of its smaller copy included / thumbor", small["with the copy"], small["thumbor"]),
+        _row(f"{more} / thumbor", large["ours"], large["thumbor"]),
+        _row(f"{more} / ipx", large["ours"], large["ipx"]),
     ]
 
 
