@@ -326,3 +326,13 @@ def test_a_slide_fits_its_window(size: tuple[int, int], show: MemoryFile, open_p
     assert box["height"] <= size[1]
     assert page.evaluate("document.documentElement.scrollHeight") <= size[1]
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_print_is_kept_sharp_and_pictures_smooth(make: Any, apply: Any) -> None:
+    """Pages of print are PNG without loss of what matters, pages with colour or shades are WebP."""
+    for media, kind in [
+        (make.file("pdf", make.pdf("words")), b"data:image/png"),
+        (make.file("pdf", make.pdf("words", colour="1 0 0 rg")), b"data:image/webp"),
+        (make.picture(), b"data:image/webp"),
+    ]:
+        assert kind in content(apply(media, ("preview", {})))

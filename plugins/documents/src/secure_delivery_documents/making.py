@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from io import BytesIO
 from typing import Any
 
 from PIL import Image
@@ -29,7 +28,6 @@ _PREVIEW_PAGES = 40
 _SLIDES = 100
 _PREVIEW_BYTES = 24_000_000  # of the pictures of one viewer together
 _PREVIEW_LETTERS = 1_000_000  # of the text of one viewer
-_PREVIEW_QUALITY = 82
 _ARCHIVE_PAGES = 200
 _COLOUR_PAGES = 300
 _PICTURE_OUTPUT = PictureOutput()
@@ -304,7 +302,5 @@ def _sheets(source: Source, most: int, side: int) -> tuple[Sequence[Sheet], int]
 
 
 def _sheet(image: Image.Image, lines: Sequence[pdf.Line]) -> Sheet:
-    """A page as it is written into a viewer."""
-    out = BytesIO()
-    image.convert("RGB").save(out, "WEBP", quality=_PREVIEW_QUALITY, method=2)
-    return Sheet(data=out.getvalue(), mimetype="image/webp", size=image.size, lines=lines)
+    data, mimetype = pictures.for_viewer(image)
+    return Sheet(data=data, mimetype=mimetype, size=image.size, lines=lines)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pikepdf
 from pikepdf import Dictionary, Name, Pdf
-from PIL import Image
+from PIL import Image, ImageChops
 
 from secure_delivery_images import Picture
 
@@ -25,6 +25,10 @@ _POINTS_PER_PIXEL = 0.75  # 96 pixels to the inch, as CSS has it
 _MARGIN = 36.0  # points that OpenDocument pages leave free
 _LOSSLESS_UP_TO = 30_000_000  # pixels; larger ones are written as JPEG, or a file would have hundreds of megabytes
 _QUALITY = 90
+_VIEWER_QUALITY = 80
+_HUE = 4  # levels that two channels of a grey page may differ by
+_EDGE = 24  # levels next to black and to white that count as these
+_BETWEEN = 0.2  # of the pixels: the edges of letters on a page that is full of them
 
 
 class Encoded(NamedTuple):
@@ -155,3 +159,31 @@ def shrunk(picture: Picture, side: int) -> Image.Image:
         white.alpha_composite(image.convert("RGBA"))
         image = white
     return image.convert("RGB")
+
+
+def for_viewer(image: Image.Image) -> tuple[bytes, str]:
+    """A page as it is written into an HTML page, and its type.
+
+    A page of print, black on white, has sixteen shades as PNG: sharper than WebP, half the size, and made in a quarter of the
+    time (measured). Everything else is WebP.
+    """
+    out = BytesIO()
+    rgb = image.convert("RGB")
+    grey = rgb.convert("L")
+    if _is_print(rgb, grey):
+        shades = Image.frombytes("P", grey.size, grey.point([round(level / 17) for level in range(256)]).tobytes())
+        shades.putpalette([level for shade in range(16) for level in (shade * 17,) * 3])
+        shades.save(out, "PNG", bits=4)
+        return out.getvalue(), "image/png"
+    rgb.save(out, "WEBP", quality=_VIEWER_QUALITY, method=1)
+    return out.getvalue(), "image/webp"
+
+
+def _is_print(rgb: Image.Image, grey: Image.Image) -> bool:
+    """Whether a page has no hue and hardly anything between black and white."""
+    difference = ImageChops.difference(rgb, grey.convert("RGB")).getextrema()
+    if any(isinstance(band, tuple) and band[1] > _HUE for band in difference):
+        return False
+    levels = grey.histogram()
+    between = sum(levels[_EDGE:-_EDGE])
+    return between < _BETWEEN * sum(levels)
