@@ -15,8 +15,7 @@ With any of them on Linux, the process also loses its capabilities, cannot be tr
 Landlock does not hide whether a file exists or how large it is; its contents stay out of reach. Many distributions and
 containers forbid user namespaces: they are used where they are to be had, and nothing here depends on them.
 
-External programs get the same layers in another measure (`apply_program`): they may start processes, read what a system
-consists of, and write one folder.
+External programs get the same layers in another measure (`confine_program`).
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ from . import seccomp
 LAYERS = ("namespaces", "rlimits", "no_new_privs", "landlock", "seccomp")
 LINUX = sys.platform.startswith("linux")
 
+_THREADS = 256  # of a decoder, where they can be counted
 _OPEN_FILES = 288  # the members of a list (two hundred at most), the output, shared objects while they are being loaded
 
 
@@ -124,7 +124,7 @@ def _mapped() -> int:
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
-_TCP = 0b11  # bind, connect
+_TCP, _CONNECT_TCP = 0b11, 0b10  # bind and connect, connect
 _SCOPES = 0b11  # abstract Unix sockets, signals
 
 _SYSTEM = (
@@ -290,6 +290,7 @@ def apply(layers: Collection[str], limits: WorkLimits, rules: int | None = None,
 def _apply_one(name: str, limits: WorkLimits, rules: int | None, *, threads: bool) -> None:
     if name == "namespaces":
         _unshare(_NEW_USER | _NEW_NET | _NEW_IPC | _NEW_UTS)
+        _limit(resource.RLIMIT_NPROC, _THREADS)  # counted in this namespace: elsewhere all that the user runs would count
     elif name == "rlimits":
         _apply_rlimits(limits, threads=threads)
     elif name == "no_new_privs":
@@ -322,62 +323,6 @@ def _enter(rules: int | None) -> None:
         raise OSError(errno.ENOSYS, "the kernel has no Landlock")
     _syscall(_LANDLOCK_RESTRICT, rules, 0)
     os.close(rules)
-
-
-_PROGRAM_READS = (
-    "/bin", "/sbin", "/usr", "/lib", "/lib64", "/opt", "/proc", "/sys/devices/system/cpu", "/etc/alternatives", "/etc/chromium",
-    "/etc/fonts", "/etc/ld.so.cache", "/etc/libreoffice", "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd", "/etc/ssl",
-    "/var/lib/libreoffice", "/var/spool/libreoffice",
-)  # fmt: skip
-_PROGRAM_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
-_PROGRAM_FILES = 4096
-_CONNECT_TCP = 1 << 1
-_REMOVE_FILE, _MAKE_SOCKET = 1 << 5, 1 << 9
-_SOCKETS = "/tmp"  # noqa: S108 - where LibreOffice makes a socket and removes it, whatever it is told; it may make no file there
-
-
-def apply_program(folder: str, limits: WorkLimits, *, memory: int, port: int | None, layers: Collection[str]) -> None:
-    """Confine this process for an external program that it becomes, for good. It must have one thread.
-
-    The program may start processes, read what a system consists of, and write in `folder`. With `port` it may connect to
-    that TCP port and no other; without, it has no network at all. `memory` bounds its address space in bytes, 0 not at all.
-    Raises `ConfigurationError` for a layer among `layers` that cannot be had.
-    """
-    for name in LAYERS:
-        if name not in layers:
-            continue
-        try:
-            _apply_to_program(name, folder, limits, memory=memory, port=port)
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"confinement layer {name} could not be applied: {error}") from None
-
-
-def _apply_to_program(name: str, folder: str, limits: WorkLimits, *, memory: int, port: int | None) -> None:
-    if name == "namespaces":
-        _unshare(_NEW_IPC | _NEW_UTS | _NEW_USER | (_NEW_NET if port is None else 0))
-    elif name == "rlimits":
-        _limit(resource.RLIMIT_CORE, 0)
-        _limit(resource.RLIMIT_FSIZE, limits.bytes)
-        _limit(resource.RLIMIT_NOFILE, _PROGRAM_FILES)
-        _limit(resource.RLIMIT_CPU, int(limits.seconds) * 2)
-        if memory:
-            _limit(resource.RLIMIT_AS, memory)
-        if LINUX:
-            _lose_capabilities()
-    elif name == "no_new_privs":
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    elif name == "landlock":
-        rules = ruleset((), port=port)
-        if rules is not None:
-            for path in _PROGRAM_READS:
-                _permit(rules, path, _READ_FILE | _READ_DIR | _EXECUTE)
-            for path in _PROGRAM_DEVICES:
-                _permit(rules, path, _READ_FILE | _WRITE_FILE)
-            _permit(rules, _SOCKETS, _MAKE_SOCKET | _REMOVE_FILE)
-            _permit(rules, folder, _all_rights(_landlock_abi()))
-        _enter(rules)
-    else:
-        _apply_seccomp(seccomp.for_program(_machine(), network=port is not None))
 
 
 def probe(limits: WorkLimits, rules: int | None) -> frozenset[str]:

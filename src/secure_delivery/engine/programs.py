@@ -4,7 +4,8 @@ Knows: the programs that plugins declared, folders, processes. Must not know: wh
 
 A decoder asks for a program by its name; what is run with which words was fixed when the plugin was loaded, and what is
 asked for only chooses among declared values. The program gets copies of the files in a folder of its own (security promise
-81), no environment of ours, no network but through the address guard, and ends with all it started at the deadline.
+81) that may not grow without end, no environment of ours, no network but through the address guard, and ends with all it
+started at the deadline, or when this process ends.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import re
 import select
 import shutil
 import signal
-import stat
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple, NoReturn
 
-from ..gate.errors import Corrupt, ProcessingLimit, TooLarge, Unsupported
+from ..gate.errors import Corrupt, ProcessingLimit, SecureDeliveryError, TooLarge, Unsupported
 from ..plugin.protocols import Program, WorkLimits
-from . import confine
+from . import confine_program, scratch
 
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -33,8 +33,13 @@ _MOST_RESULTS = 64  # files handed back
 _SUFFIX = re.compile(r"(?:\.[a-z0-9]{1,10})?")
 _URI = re.compile(rb"https?://[!-~]{1,8192}")
 _PLACE = re.compile(r"\{([a-z_]{1,32})\}")
-_WORDS = 300  # characters of what a program said when it failed, for the operator
+_WORDS = 250  # characters of what a program said last when it failed, for the operator
 _PIECE = 1 << 20
+_ENDING = 1.0  # seconds for ending what forks without end, where it has no room of its own that ends with it
+_LOOK = 0.25  # seconds between two looks at how full a folder is
+_MOST_FILES = 20_000  # in the folder of a run, folders counted; a browser's profile has a few hundred
+_MOST_BYTES = 4  # times the bytes that a source may have: inputs, results, and what the program keeps meanwhile
+_SPENT = frozenset({-signal.SIGKILL, -signal.SIGXCPU, 128 + signal.SIGKILL, 128 + signal.SIGXCPU})
 
 
 class Result(NamedTuple):
@@ -66,19 +71,19 @@ def find(program: Program) -> str | None:
 class Programs:
     """Runs declared programs, one at a time, in a process with one thread.
 
-    `scratch` is the folder in which each run gets one of its own; `layers` are those of `confine.LAYERS` that hold here.
+    `place` is the folder in which each run gets one of its own; `layers` are those of `confine.LAYERS` that hold here.
     """
 
-    def __init__(self, programs: Mapping[str, Program], *, scratch: Path, limits: WorkLimits, layers: Collection[str]) -> None:
+    def __init__(self, programs: Mapping[str, Program], *, place: Path, limits: WorkLimits, layers: Collection[str]) -> None:
         self._programs = programs
         self._paths = {name: find(program) for name, program in programs.items()}
-        self._scratch = scratch
+        self._place = place
         self._limits = limits
         self._layers = frozenset(layers)
 
     def spare(self) -> int:
         """A new, empty file without a name in the scratch folder; the caller closes it."""
-        with tempfile.TemporaryFile(dir=self._scratch) as file:
+        with tempfile.TemporaryFile(dir=self._place) as file:
             return os.dup(file.fileno())
 
     def run(self, request: Request) -> list[Result]:
@@ -96,21 +101,26 @@ class Programs:
             raise Unsupported(f"{name} is not installed", public=f"This needs the program {name}, which is not installed here.")
         if program.network and request.port is None:
             raise Unsupported(public="This server does not visit pages.")
-        with self._folder() as folder, tempfile.TemporaryFile(dir=self._scratch) as words:
+        with self._folder() as (folder, out), tempfile.TemporaryFile(dir=self._place) as words:
             argv = [path, *_arguments(program, request, folder)]
             deadline = min(request.deadline, time.monotonic() + program.seconds)
-            status = self._watch(self._start(argv, program, request, folder, words), request, deadline)
-            return self._results(folder / "out", status, words)
+            self._watch(self._start(argv, program, request, folder, words), request, deadline, folder, words)
+            return self._results(out)
 
     @contextmanager
-    def _folder(self) -> Iterator[Path]:
-        folder = Path(tempfile.mkdtemp(prefix="program-", dir=self._scratch))
+    def _folder(self) -> Iterator[tuple[Path, int]]:
+        """A new folder for a run, and a descriptor of the one for results in it, which a program cannot exchange."""
+        folder = Path(tempfile.mkdtemp(prefix="program-", dir=self._place)).resolve()
         try:
             for name in ("in", "out", "tmp", "home"):
                 (folder / name).mkdir(mode=0o700)
-            yield folder
+            out = scratch.opened(folder / "out")
+            try:
+                yield folder, out
+            finally:
+                os.close(out)
         finally:
-            remove(folder)
+            scratch.remove(folder)
 
     # -- the process
 
@@ -123,9 +133,10 @@ class Programs:
             "LC_ALL": "C.UTF-8",
             **{name: _filled(value, places) for name, value in program.environment.items()},
         }
+        parent = os.getpid()
         child = os.fork()
         if child == 0:
-            self._become(argv, environment, program, request, folder, words)
+            self._become(argv, environment, program, request, folder, words, parent)
         return child
 
     def _become(
@@ -136,53 +147,74 @@ class Programs:
         request: Request,
         folder: Path,
         words: IO[bytes],
+        parent: int,
     ) -> NoReturn:
         try:
             os.setsid()
+            confine_program.die_with(parent)
             null = os.open(os.devnull, os.O_RDWR)
             for standard in (0, 1):
                 os.dup2(null, standard)
             os.dup2(words.fileno(), 2)
-            os.closerange(3, 4096)
-            os.chdir(folder)
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
             port = request.port if program.network else None
-            confine.apply_program(str(folder), self._limits, memory=program.memory, port=port, layers=self._layers)
+            measure = confine_program.Measure(str(folder), argv[0], program.memory, port)
+            confine_program.apply(measure, self._limits, self._layers)
+            os.chdir(folder)
             os.execve(argv[0], list(argv), dict(environment))  # noqa: S606 - declared words only, no shell
         except BaseException as error:
             os.write(2, f"{type(error).__name__}: {error}".encode()[:_WORDS])
         finally:
             os._exit(126)
 
-    def _watch(self, child: int, request: Request, deadline: float) -> int | None:
-        """Wait for a program; its exit status, None when its time was over. Everything it started ends with it."""
-        handle = os.pidfd_open(child)
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        if request.watched >= 0:
-            poll.register(request.watched, select.POLLIN)
+    def _watch(self, child: int, request: Request, deadline: float, folder: Path, words: IO[bytes]) -> None:
+        """Wait until a program has ended well. Everything it started ends with it.
+
+        Raises `ProcessingLimit` when its time is over, `TooLarge` when its folder holds too much, `Corrupt` when it fails.
+        """
+        verdict: SecureDeliveryError | None = ProcessingLimit("the program was too slow")
         try:
-            events = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
-            if any(descriptor == request.watched for descriptor, _ in events):
-                raise EOFError
-            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if events else None
+            verdict = self._wait(child, request, deadline, folder)
         finally:
-            os.close(handle)
-            end_group(child, spare=request.asker)
-
-    # -- the results
-
-    def _results(self, out: Path, status: int | None, words: IO[bytes]) -> list[Result]:
-        if status is None:
-            raise ProcessingLimit("the program was too slow")
+            status = end_group(child, spare=request.asker)
+        if verdict is not None:
+            raise verdict
+        if status in _SPENT:
+            raise ProcessingLimit("the program came to a limit, or the machine ran out of memory")
         if status:
             words.seek(max(0, words.seek(0, os.SEEK_END) - _WORDS))
             said = words.read().decode("utf-8", "replace")
             raise Corrupt(f"the program ended with status {status}: {said}")
-        results: list[Result] = []
+
+    def _wait(self, child: int, request: Request, deadline: float, folder: Path) -> SecureDeliveryError | None:
+        """Why a program must be ended; None when it has ended by itself. Raises `EOFError` when nobody waits for it."""
+        handle = os.pidfd_open(child)
+        inside = scratch.opened(folder)
         try:
-            for path in sorted(out.iterdir())[:_MOST_RESULTS]:
-                descriptor = _opened(path)
-                results += [] if descriptor is None else [Result(path.name[:255], descriptor)]
+            poll = select.poll()
+            poll.register(handle, select.POLLIN)
+            if request.watched >= 0:
+                poll.register(request.watched, select.POLLIN)
+            while (left := deadline - time.monotonic()) > 0:
+                events = poll.poll(min(left, _LOOK) * 1000)
+                if any(descriptor == request.watched for descriptor, _ in events):
+                    raise EOFError
+                if scratch.excessive(
+                    inside, most_bytes=_MOST_BYTES * self._limits.bytes, most_files=_MOST_FILES, free=self._limits.bytes
+                ):
+                    return TooLarge("the program filled its folder, or the disk is full")
+                if events:
+                    return None
+            return ProcessingLimit("the program was too slow")
+        finally:
+            os.close(inside)
+            os.close(handle)
+
+    # -- the results
+
+    def _results(self, out: int) -> list[Result]:
+        results = [Result(name[:255], descriptor) for name, descriptor in scratch.files(out, _MOST_RESULTS)]
+        try:
             if not results:
                 raise Corrupt("the program left no result")
             if sum(os.fstat(result.descriptor).st_size for result in results) > self._limits.bytes:
@@ -199,8 +231,8 @@ def _arguments(program: Program, request: Request, folder: Path) -> list[str]:
     places = {"scratch": str(folder), "out": str(folder / "out")}
     for name, allowed in program.choices.items():
         value = request.choices.get(name)
-        if value not in allowed:
-            raise Unsupported(f"{value!r} is no choice for {name}")
+        if type(value) not in (str, int) or value not in allowed:  # True and 1.0 are equal to 1, and other words
+            raise Unsupported(f"{str(value)[:60]!r} is no choice for {name}")
         places[name] = str(value)
     if request.port is not None:
         places["proxy"] = f"http://127.0.0.1:{request.port}"
@@ -250,37 +282,24 @@ def _copied(file: int, folder: Path, number: int, suffix: str) -> Path:
     return path
 
 
-def _opened(path: Path) -> int | None:
-    """A regular file that a program left, opened; None for links, folders and whatever else it may have made."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    return None
-
-
-def end_group(leader: int, *, spare: int = 0) -> None:
-    """End a process, its group, and whatever else this process has inherited from it (`confine.adopt_orphans`); the child
-    `spare` lives on."""
+def end_group(leader: int, *, spare: int = 0) -> int:
+    """End a process that was not waited for yet, its group, and whatever else this process has inherited from it
+    (`confine.adopt_orphans`); its exit status. The child `spare` lives on."""
     for kill in (os.killpg, os.kill):
         try:
             kill(leader, signal.SIGKILL)
         except ProcessLookupError:
-            pass
-    try:
-        os.waitpid(leader, 0)
-    except ChildProcessError:
-        pass
-    while orphans := [child for child in _children() if child != spare]:
+            pass  # it has no group of its own yet
+    status = os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1])
+    end = time.monotonic() + _ENDING
+    while (orphans := [child for child in _children() if child != spare]) and time.monotonic() < end:
         for orphan in orphans:
             try:
                 os.kill(orphan, signal.SIGKILL)
                 os.waitpid(orphan, 0)
             except (ProcessLookupError, ChildProcessError):
                 pass
+    return status
 
 
 def _children() -> list[int]:
@@ -288,21 +307,3 @@ def _children() -> list[int]:
         return [int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
     except OSError:  # not Linux, or a kernel without this file: the group is all that is known
         return []
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder with everything in it, whatever its modes; links are removed, never followed (security promise 81)."""
-
-    def again(function: object, path: str, _: object) -> None:
-        try:
-            os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120 - paths here may be longer than Path is good for
-            if not os.path.islink(path):  # noqa: PTH114
-                os.chmod(path, 0o700)  # noqa: PTH101
-            if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                os.unlink(path)  # noqa: PTH108
-        except OSError:
-            pass  # looked after by the sweep at the next start
-
-    shutil.rmtree(folder, onerror=again)

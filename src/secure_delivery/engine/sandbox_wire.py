@@ -44,11 +44,13 @@ def write(connection: socket.socket, body: bytes) -> None:
         view = view[os.write(connection.fileno(), view) :]
 
 
-def receive(connection: socket.socket, *, descriptors: int = 0, deadline: float | None = None) -> tuple[Any, list[int]]:
-    """One message and the descriptors that came with it, at most so many.
+def receive(
+    connection: socket.socket, *, descriptors: int = 0, deadline: float | None = None, limit: int = LIMIT
+) -> tuple[Any, list[int]]:
+    """One message of at most `limit` bytes and the descriptors that came with it, at most so many.
 
     `deadline` is a moment of `time.monotonic`. Raises `EOFError` when the other side is gone, `TimeoutError` at the
-    deadline, `ValueError` for a frame that is none, `OSError`.
+    deadline, `ValueError` for a frame that is none, `OSError`; `RecursionError` for one too deep.
     """
     _allow(connection, deadline)
     head, held, _, _ = socket.recv_fds(connection, 4, descriptors)
@@ -57,13 +59,17 @@ def receive(connection: socket.socket, *, descriptors: int = 0, deadline: float 
             raise EOFError
         head += _exactly(connection, 4 - len(head), deadline)
         length = int.from_bytes(head, "big")
-        if length > LIMIT:
+        if length > limit:
             raise ValueError("the frame is too long")
-        return json.loads(_exactly(connection, length, deadline)), held
+        return json.loads(_exactly(connection, length, deadline), parse_constant=_no_number), held
     except BaseException:
         for descriptor in held:
             os.close(descriptor)
         raise
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
 
 
 def _exactly(connection: socket.socket, size: int, deadline: float | None) -> bytes:

@@ -150,20 +150,38 @@ acct 163 89, quotactl 179 60, settimeofday 164 170, clock_settime 227 112, adjti
 open_by_handle_at 304 265, name_to_handle_at 303 264, fanotify_init 300 262, lookup_dcookie 212 18, nfsservctl 180 42,
 syslog 103 116, vhangup 153 58, sethostname 170 161, setdomainname 171 162, iopl 172 -, ioperm 173 -
 """
-_PROGRAM_GUARDED = "socket 41 198, clone 56 220"
-_UNIX, _INET, _INET6, _STREAM = 1, 2, 10, 1
+_PROGRAM_GUARDED = """
+socket 41 198, socketpair 53 199, connect 42 203, listen 50 201, sendto 44 206, sendmsg 46 211, sendmmsg 307 269, clone 56 220
+"""
+_UNIX, _INET, _INET6, _STREAM, _DATAGRAM, _TCP, _KIND = 1, 2, 10, 1, 2, 6, 0xF
+_FASTOPEN = 0x20000000  # MSG_FASTOPEN: connects while sending, past what Landlock says about connecting
 
 
 def for_program(machine: Machine, *, network: bool) -> bytes:
-    """The filter for an external program: what is named is refused, and sockets are local ones.
+    """The filter for an external program: what is named is refused.
 
-    With `network` it may also make TCP sockets; where they lead is for Landlock to say.
+    Without `network` a program may make a local socket and wait on it, and reach nobody's: Landlock does not ask who listens
+    at a path, and a database or a container daemon may. With `network` it may connect, by TCP proper and where Landlock says
+    (which knows no other protocol over streams, such as MPTCP), and waits on no socket, though it is told that it does:
+    Chromium insists. A pair of datagram sockets could be connected anew, to a path.
     """
-    allow, deny = (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _DENY)
-    local = [_argument(0), (_EQUAL, 0, 1, _UNIX), allow]
-    tcp = [(_EQUAL, 1, 0, _INET), (_EQUAL, 0, 4, _INET6), _argument(1), (_AND, 0, 0, 0xF), (_EQUAL, 0, 1, _STREAM), allow]
+    allow, deny, refused = (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _DENY), (_RETURN, 0, 0, _ERRNO | errno.ECONNREFUSED)
+    kind = [_argument(1), (_AND, 0, 0, _KIND)]
+    stream = [*kind, (_EQUAL, 0, 1, _STREAM), allow, deny]
+    local = [_argument(0), (_EQUAL, 0, 4, _UNIX), *stream]
+    tcp = [
+        *(_argument(0), (_EQUAL, 2, 0, _INET), (_EQUAL, 1, 0, _INET6), (_EQUAL, 3, 7, _UNIX)),
+        *(_argument(2), (_EQUAL, 1, 0, 0), (_EQUAL, 0, 4, _TCP), *stream),
+    ]
+    pair = [_argument(0), (_EQUAL, 0, 4, _UNIX), *kind, (_EQUAL, 1, 0, _DATAGRAM), allow, deny]
     blocks = {
-        "socket": [*local, *(tcp if network else ()), deny],
+        "socket": tcp if network else local,
+        "socketpair": pair,
+        "connect": [allow if network else refused],
+        "listen": [(_RETURN, 0, 0, _ERRNO) if network else allow],
+        "sendto": _none_of_bits(3, _FASTOPEN),
+        "sendmsg": _none_of_bits(2, _FASTOPEN),
+        "sendmmsg": _none_of_bits(3, _FASTOPEN),
         "clone": _none_of_bits(0, _NAMESPACES),
     }
     code = _preamble(machine)
