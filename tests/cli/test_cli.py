@@ -191,6 +191,26 @@ def test_an_application_is_created_shown_listed_changed_and_deleted(run: Run) ->
     assert run("app", "list", "--json").json() == []
 
 
+def test_what_results_keep_and_what_aliases_mean_is_set_and_cleared(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECURE_DELIVERY_FOLDERS", "media=/srv/media")
+    web, disk = "assets=https://assets.example.org/img/", "disk=folder:media/2026"
+    made = run("app", "create", "shop", "--metadata-profile", "copyright", "--alias", web, "--alias", disk, "--json").json()
+    assert made["metadata_profile"] == "copyright"
+    assert made["aliases"] == {"assets": "https://assets.example.org/img/", "disk": "folder:media/2026"}
+    key = made["api_key"]
+    assert f"{web}, {disk}" in run("app", "show", key).out
+
+    run("app", "set", key, "--max-animation-pixels", "5000")
+    changed = run("app", "set", key, "--max-pixels", "4000", "--metadata-profile", "all", "--json").json()
+    assert (changed["max_pixels"], changed["max_animation_pixels"]) == (4000, 5000), "one limit leaves the others alone"
+    assert changed["metadata_profile"] == "all" and changed["aliases"] == made["aliases"]
+    assert run("app", "set", key, "--alias", "other=http://h.example/", "--json").json()["aliases"] == {
+        "other": "http://h.example/"
+    }
+    cleared = run("app", "set", key, "--alias", "", "--json").json()
+    assert cleared["aliases"] == {} and "aliases:" in run("app", "show", key).out
+
+
 def test_the_secret_is_shown_once_to_people_too(run: Run) -> None:
     said = run("app", "create", "shop")
     assert "shown this once" in said.out
@@ -220,6 +240,13 @@ IMPOSSIBLE: list[tuple[tuple[str, ...], str]] = [
     (("app", "set", "{key}", "--max-age", "-1"), "max_age"),
     (("app", "set", "{key}", "--max-bytes", "-1"), "max_bytes"),
     (("app", "set", "{key}", "--max-pixels", "0"), "max_pixels"),
+    (("app", "set", "{key}", "--max-animation-pixels", "0"), "max_animation_pixels"),
+    (("app", "set", "{key}", "--metadata-profile", "some"), "no_location"),
+    (("app", "set", "{key}", "--alias", "assets"), "NAME=TARGET"),
+    (("app", "set", "{key}", "--alias", "a=https://a.example/", "--alias", "a=https://b.example/"), "once"),
+    (("app", "set", "{key}", "--alias", "a=ftp://a.example/"), "'a'"),
+    (("app", "set", "{key}", "--alias", "a b=https://a.example/"), "'a b'"),
+    (("app", "set", "{key}", "--alias", "a=folder:unknown/x"), "no folder 'unknown'"),
     (("app", "set", "{key}", "--upload-missing", "maybe"), "allow or deny"),
     (("app", "set", "{key}", "--upload-domain", "a(b).example.org"), "a(b).example.org"),
     (("app", "set", "{key}", *[f"--upload-domain=a{n}.example.org" for n in range(21)]), "20"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -35,6 +37,20 @@ Leeway = Annotated[int | None, typer.Option(help="Seconds an expiry may have pas
 MaxAge = Annotated[int | None, typer.Option(help="Seconds an allowed, signed answer may be cached.")]
 MaxBytes = Annotated[int | None, typer.Option(help="Bytes of the largest file.")]
 MaxPixels = Annotated[int | None, typer.Option(help="Pixels of the largest picture.")]
+MaxAnimationPixels = Annotated[
+    int | None, typer.Option(help="Pixels of all frames of an animation together; beyond it the first frame is used.")
+]
+Profile = Annotated[
+    str | None,
+    typer.Option("--metadata-profile", help="What results keep of EXIF and XMP: none, copyright, no_location or all (none)."),
+]
+Aliases = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--alias",
+        help="A storage alias, NAME=https://host/path/ or NAME=folder:FOLDER/path; repeat it. '' clears the list.",
+    ),
+]
 
 
 def _whitelist(patterns: list[str] | None, missing: str | None, before: Whitelist | None = None) -> Any:
@@ -47,17 +63,39 @@ def _whitelist(patterns: list[str] | None, missing: str | None, before: Whitelis
     return Whitelist(kept, missing=missing or (before.missing if before else None))  # type: ignore[arg-type]
 
 
-def _changes(limits: Limits, max_bytes: int | None, max_pixels: int | None, **given: Any) -> dict[str, Any]:
-    changes = {name: value for name, value in given.items() if value is not None}
-    for option, value in (("max_bytes", max_bytes), ("max_pixels", max_pixels)):
-        if value is not None and value < 1:
+def _aliases(given: list[str] | None, folders: Mapping[str, str]) -> dict[str, str] | None:
+    """The aliases that options describe; one empty text clears them."""
+    if given is None or given == [""]:
+        return None if given is None else {}
+    found: dict[str, str] = {}
+    for item in given:
+        name, equals, target = item.partition("=")
+        if not equals or name in found:
+            raise ConfigurationError(f"alias {item!r}: NAME=TARGET is wanted, each name once")
+        folder = target.removeprefix("folder:").partition("/")[0]
+        if target.startswith("folder:") and folder not in folders:
+            raise ConfigurationError(f"alias {name!r}: the settings name no folder {folder!r}")
+        found[name] = target
+    return found
+
+
+def _limits(before: Limits, **given: int | None) -> Limits | None:
+    """The limits with what options say; None where they say nothing."""
+    changed = {option: value for option, value in given.items() if value is not None}
+    for option, value in changed.items():
+        if value < 1:
             raise ConfigurationError(f"{option} is one or more")
-    if max_bytes is not None or max_pixels is not None:
-        changes["limits"] = Limits(
-            max_bytes=limits.max_bytes if max_bytes is None else max_bytes,
-            max_pixels=limits.max_pixels if max_pixels is None else max_pixels,
-        )
-    return changes
+    return replace(before, **changed) if changed else None
+
+
+def _changes(**given: Any) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        value = [f"{name}={target}" for name, target in value.items()]
+    return ", ".join(value) or "none" if isinstance(value, list) else value
 
 
 def _show(application: Any, *, as_json: bool, secret: str | None = None) -> None:
@@ -71,7 +109,7 @@ def _show(application: Any, *, as_json: bool, secret: str | None = None) -> None
                 until = f", until {item['until']}" if item["until"] else ""
                 say("secret", f"…{item['ends_in']} ({item['state']}{until})")
         else:
-            say(name, ", ".join(value) or "none" if isinstance(value, list) else value)
+            say(name, _listed(value))
     if secret is not None:
         out.print(Text("secret, shown this once: ", style="bold") + Text(secret, style="bold yellow"))
 
@@ -86,20 +124,21 @@ def create(
     delivery_missing: DeliveryMissing = None,
     api_key: Annotated[str | None, typer.Option(help="Use this key instead of a new one, when moving from elsewhere.")] = None,
     secret_file: Annotated[typer.FileText | None, typer.Option(help="Read the secret from a file, likewise.")] = None,
+    metadata_profile: Profile = None,
+    alias: Aliases = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Create an application; its secret is printed once."""
     given = secret_file.read().strip() if secret_file is not None else None
-    switches = _changes(
-        Limits(),
-        None,
-        None,
-        require_policy=secured,
-        upload_whitelist=_whitelist(upload_domain, upload_missing),
-        delivery_whitelist=_whitelist(delivery_domain, delivery_missing),
-    )
     with engine_for(config) as engine:
+        switches = _changes(
+            require_policy=secured,
+            upload_whitelist=_whitelist(upload_domain, upload_missing),
+            delivery_whitelist=_whitelist(delivery_domain, delivery_missing),
+            metadata_profile=metadata_profile,
+            aliases=_aliases(alias, engine.settings.folders),
+        )
         application, secret = engine.records.create_application(name, api_key=api_key, secret=given, **switches)
     _show(application, as_json=as_json, secret=None if given else secret)
 
@@ -142,6 +181,9 @@ def set_(
     public_cache: Annotated[bool | None, typer.Option(help="Let shared caches keep signed answers.")] = None,
     max_bytes: MaxBytes = None,
     max_pixels: MaxPixels = None,
+    max_animation_pixels: MaxAnimationPixels = None,
+    metadata_profile: Profile = None,
+    alias: Aliases = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -149,9 +191,6 @@ def set_(
     with engine_for(config) as engine:
         before = known_application(engine, api_key)
         changes = _changes(
-            before.limits,
-            max_bytes,
-            max_pixels,
             name=name,
             require_policy=secured,
             upload_whitelist=_whitelist(upload_domain, upload_missing, before.upload_whitelist),
@@ -162,6 +201,11 @@ def set_(
             leeway=leeway,
             max_age=max_age,
             public_cache=public_cache,
+            limits=_limits(
+                before.limits, max_bytes=max_bytes, max_pixels=max_pixels, max_animation_pixels=max_animation_pixels
+            ),
+            metadata_profile=metadata_profile,
+            aliases=_aliases(alias, engine.settings.folders),
         )
         if not changes:
             raise ConfigurationError("nothing to change: give at least one option")

@@ -101,6 +101,9 @@ def described(application: Application) -> Mapping[str, Any]:
         "public_cache": application.public_cache,
         "max_bytes": application.limits.max_bytes,
         "max_pixels": application.limits.max_pixels,
+        "max_animation_pixels": application.limits.max_animation_pixels,
+        "metadata_profile": application.metadata_profile,
+        "aliases": dict(application.aliases),
         "secrets": [
             {
                 "id": secret.id,
