@@ -13,13 +13,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import get_sampling
 
 from secure_delivery.plugin import Corrupt, Media, Unsupported
 
+from . import engines
 from .decode import MAX_FRAMES, TooManyFrames, all_frames, open_image, turned
 from .drawing import Drawing, Pixels
 from .edits import Crop, Edit, Mirror, Mixing, Part, Proportional, Resize, check_output, resampled
@@ -33,7 +34,7 @@ from .strip import described, stripped
 if TYPE_CHECKING:
     from .picture import Picture
 
-_DRAFT_GAP = 1.5  # decode to at least this many times the result: Lanczos does the rest, 50 dB from doing it all
+_DRAFT_GAP = 1.5  # the JPEG decoder is to make at least this many times the result: Lanczos does the rest, 50 dB from all
 _LOWER = (0.8, 0.6, 0.4, 0.25, 0.1)  # of the wanted quality, tried in turn while a bounded result is too large
 _UNTOUCHED_AVIF = 90  # a file that must be written again only to lose its metadata
 
@@ -215,10 +216,10 @@ def _needed(picture: Picture, size: Size) -> Size:
 def _from_file(picture: Picture) -> tuple[Image.Image, Kept]:
     facts, encoding, first = picture.facts, picture.encoding, picture.page == 1
     with _file(picture).open() as stream:
-        image = open_image(stream, facts.form, picture.limits)
-        _turn_to_page(picture, image)
-        kept = _along(picture, image, b"")
-        edits = _reduced(picture, image) if first else picture.edits
+        read = open_image(stream, facts.form, picture.limits)
+        _turn_to_page(picture, read)
+        kept = _along(picture, read, b"")
+        image, edits = _decoded(picture, stream, read) if first else (read, picture.edits)
         image.load()
         keep_cmyk = encoding.colorspace == "input" and picture.form in WITH_CMYK
         pixels, profile = working(image, keep_cmyk=keep_cmyk)
@@ -226,7 +227,7 @@ def _from_file(picture: Picture) -> tuple[Image.Image, Kept]:
         if first:
             pixels = turned(pixels, facts, upright=picture.upright)
             full = facts.displayed if picture.upright else facts.stored
-        del image  # so that its pixels go as soon as nothing else holds them
+        del image, read  # so that their pixels go as soon as nothing else holds them
         done, profile = run(picture, pixels, full, profile, edits)
         return done, replace(kept, profile=profile)
 
@@ -243,33 +244,56 @@ def _turn_to_page(picture: Picture, image: ImageFile.ImageFile) -> None:
         raise Unsupported(f"page {picture.page}", public=f"output: the file has no page {picture.page}.") from None
 
 
-def _reduced(picture: Picture, image: ImageFile.ImageFile) -> Sequence[Edit]:
-    """Let the JPEG decoder give a half, a quarter or an eighth of the size, when the first edits need no more; the edits, in
-    a form that such pixels can be used for."""
-    edits = picture.edits
+def _decoded(picture: Picture, stream: BinaryIO, read: ImageFile.ImageFile) -> tuple[Image.Image, Sequence[Edit]]:
+    """The picture as small as the first edits allow, and the edits in a form that such pixels can be used for.
+
+    Of a JPEG the decoder gives a half, a quarter or an eighth of the size; of other formats an engine may give any.
+    """
+    facts, edits = picture.facts, picture.edits
     mirrors = next((number for number, edit in enumerate(edits) if not isinstance(edit, Mirror)), len(edits))
     first, second = (*edits[mirrors:], None, None)[:2]
-    if picture.facts.form != "JPEG":
-        return edits
-    if isinstance(first, Resize):
-        _draft(picture, image, first)
-    elif isinstance(first, Crop) and isinstance(second, Resize):
-        part = Part(crop=first, resize=second)
-        if _draft(picture, image, part):
-            return (*edits[:mirrors], part, *edits[mirrors + 2 :])
-    return edits
+    sizing: Resize | Part | None = first if isinstance(first, Resize) else None
+    if isinstance(first, Crop) and isinstance(second, Resize):
+        sizing = Part(crop=first, resize=second)
+    before, image = read.size, None
+    if facts.form == "JPEG" and sizing is not None:
+        read.draft(None, _least(picture, sizing, _DRAFT_GAP))
+    elif not facts.frames:
+        image = _by_engine(picture, stream, read, sizing)
+    image = read if image is None else image
+    if isinstance(sizing, Part) and image.size != before:
+        edits = (*edits[:mirrors], sizing, *edits[mirrors + 2 :])
+    return image, edits
 
 
-def _draft(picture: Picture, image: ImageFile.ImageFile, edit: Resize | Part) -> bool:
-    """Whether fewer pixels than there are will be decoded."""
+def _least(picture: Picture, edit: Resize | Part, gap: float) -> Size:
+    """As how much at least the picture as stored is to be decoded, so that an edit has `gap` times what it makes of it."""
     seen = picture.facts.displayed if picture.upright else picture.facts.stored
     wide, high = edit.factors(seen)
-    if picture.upright and picture.facts.orientation >= 5:
-        wide, high = high, wide
-        seen = Size(*seen[::-1])
-    before = image.size
-    image.draft(None, (max(1, math.ceil(seen.width * wide * _DRAFT_GAP)), max(1, math.ceil(seen.height * high * _DRAFT_GAP))))
-    return image.size != before
+    least = Size(max(1, math.ceil(seen.width * wide * gap)), max(1, math.ceil(seen.height * high * gap)))
+    return Size(*least[::-1]) if picture.upright and picture.facts.orientation >= 5 else least
+
+
+def _by_engine(picture: Picture, stream: BinaryIO, read: ImageFile.ImageFile, edit: Resize | Part | None) -> Image.Image | None:
+    """The picture by another decoder than Pillow's, None where there is none for it."""
+    facts = picture.facts
+    resize = edit.resize if isinstance(edit, Part) else edit
+    whole = edit is None or resize is None or resize.filter == "nearest"  # which picks pixels of the original
+    least = facts.stored if edit is None or whole else _least(picture, edit, engines.GAP)
+    smaller = least.width <= facts.stored.width and least.height <= facts.stored.height
+    wanted = engines.Wanted(
+        form=facts.form,
+        stored=facts.stored,
+        size=least if smaller else facts.stored,
+        mode=read.mode,
+        alpha=facts.alpha,
+        compression=read.info.get("compression", ""),
+        orientation=facts.orientation,
+    )
+    image = engines.read(stream, wanted)
+    if image is not None and read.info.get("icc_profile"):
+        image.info["icc_profile"] = read.info["icc_profile"]
+    return image
 
 
 def _grown(picture: Picture, image: Image.Image, full: Size) -> Image.Image:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from secure_delivery.plugin import Decoded, Media, WorkLimits, Workshop
 
-from . import making
+from . import engines, making
 from .decode import Facts, check_area, faults, inspect, set_up
 from .drawing import Drawing, Pixels
 from .edits import Edit
@@ -33,6 +33,7 @@ def warm() -> None:
     """Load what Pillow loads late, so that a confined worker opens no files."""
     set_up(WorkLimits())
     Image.preinit()
+    engines.load()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
