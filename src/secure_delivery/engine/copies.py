@@ -44,6 +44,7 @@ class Copies:
 
     def __init__(self, registry: Registry) -> None:
         self._transformations = registry.transformations
+        self._providers: dict[tuple[str, str], Scaling | None] = {}
         self._plans = {form: _plan(registry, form) for form in set(_FORMS.values())}
         self.sizing = _bound(registry, [Task(name="imagesize", options=())])
 
@@ -52,8 +53,8 @@ class Copies:
         form = _FORMS.get(source.mimetype)
         if form is None or source.size < _LEAST_BYTES or self.sizing is None:
             return None
-        first = self._provider(plan.steps[0].name, source.mimetype) if plan.steps else None
-        return self._plans[form] if isinstance(first, Scaling) else None
+        first = self._scaling(plan.steps[0].name, source.mimetype) if plan.steps else None
+        return self._plans[form] if first is not None else None
 
     def serves(self, plan: Plan, mimetype: str, size: tuple[int, int]) -> bool:
         """Whether a chain loses nothing that is seen when it starts from a copy of an upright picture of that size.
@@ -65,10 +66,10 @@ class Copies:
             return False
         reduced = False
         for step in plan.steps:
-            provider = self._provider(step.name, mimetype)
-            if reduced and not isinstance(provider, Scaling):
+            provider = self._scaling(step.name, mimetype)
+            if reduced and provider is None:
                 continue
-            scale = provider.scale(step.options, size) if isinstance(provider, Scaling) else None
+            scale = None if provider is None else provider.scale(step.options, size)
             if scale is None:
                 return False
             if not reduced and scale != 1.0:
@@ -77,9 +78,14 @@ class Copies:
                 reduced = True
         return reduced
 
-    def _provider(self, name: str, mimetype: str) -> Any:
-        transformation = self._transformations.get(name)
-        return None if transformation is None else fitting(providers(transformation), mimetype)
+    def _scaling(self, name: str, mimetype: str) -> Scaling | None:
+        """What does a task for a type of file, if that says how much it shrinks. Remembered: types come from a short list."""
+        key = name, mimetype
+        if key not in self._providers:
+            transformation = self._transformations.get(name)
+            provider = None if transformation is None else fitting(providers(transformation), mimetype)
+            self._providers[key] = provider if isinstance(provider, Scaling) else None
+        return self._providers[key]
 
 
 def _plan(registry: Registry, form: str) -> Plan | None:

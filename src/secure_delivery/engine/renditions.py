@@ -34,6 +34,7 @@ from .rendition_budget import Budget, Kept
 from .rendition_store import Rendition, RenditionStore, application_folder, folder_of
 from .sandbox import Chain, ChainSource, Outcome, Sandbox
 from .sources import SourceFile
+from .span import FileSpan
 
 __all__ = ["Rendition", "Renditions"]
 
@@ -42,6 +43,8 @@ logger = logging.getLogger("secure_delivery.engine")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _SIZES = 4096  # pictures whose size is remembered
 _SIZE_TEXT = 4096  # bytes of JSON that say a picture's size, at most
+
+_IN_MEMORY = 8 << 20  # bytes of a smaller copy that is handed to a decoder without the way over the disk
 
 Size = tuple[int, int]
 
@@ -259,7 +262,7 @@ class Renditions:
             try:
                 stream.fileno()
             except OSError:
-                with tempfile.TemporaryFile(dir=self._work) as copy:
+                with _in_memory(stream, source.size) or tempfile.TemporaryFile(dir=self._work) as copy:
                     while piece := stream.read(1 << 20):
                         copy.write(piece)
                     copy.flush()
@@ -403,6 +406,16 @@ class Renditions:
 
 def _folder(application: Application, sources: Sequence[SourceFile]) -> str:
     return folder_of(application.api_key, sources[0].handle, sources[0].digest)
+
+
+def _in_memory(stream: BinaryIO, size: int) -> BinaryIO | None:
+    """A part of a file as a file in memory, when it is small enough; the stream is at its end then."""
+    span = getattr(stream, "raw", None)
+    if not isinstance(span, FileSpan) or size > _IN_MEMORY or not hasattr(os, "memfd_create"):
+        return None
+    copy = span.copy()
+    stream.seek(0, os.SEEK_END)
+    return copy
 
 
 def _read_size(text: bytes) -> Size | None:

@@ -26,7 +26,7 @@ from .ranges import answer
 logger = logging.getLogger("secure_delivery.server")
 
 _NOTE = "secure_delivery.lasting"
-_REMEMBERED = 8192  # answers; their heads are about 2 KiB each, their bodies are in a memory with a bound of its own
+_REMEMBERED = 4096  # answers; their heads are about 2 KiB each, their bodies are in a memory with a bound of its own
 _LONGEST = 2048  # characters of a path and query, and of all headers that count, worth remembering
 _FOREVER = float("inf")
 
