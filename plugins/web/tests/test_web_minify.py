@@ -132,33 +132,80 @@ class TestMinifyCss(TransformationContract):
 
 @needs_node
 @pytest.mark.parametrize("name", SCRIPTS)
-@pytest.mark.parametrize("options", [{}, {"mangle": "false"}, {"keep_fn_name": "true", "targets": "es5"}])
+@pytest.mark.parametrize("options", [{}, {"mangle": "false"}, {"keep_fn_name": "true", "targets": "esnext"}])
 def test_a_minified_script_does_the_same(name: str, options: dict[str, str]) -> None:
     """The script prints what it printed, and is shorter."""
     text = SCRIPTS[name]
     short = script(text, **options)
-    assert len(short) < len(text) or ("`" in text and "eval" in text)
+    assert len(short) < len(text) or "</script>" in text
     assert executed(short) == executed(text)
 
 
-def test_names_are_kept_when_asked() -> None:
-    """Names inside functions become short unless they are to stay; names outside stay in any case."""
-    text = (
-        "function outer(parameter){var local=parameter*2;function inner(){return local}class Kept{}return [inner,Kept,local]}"
-    )
-    short = script(text)
-    assert "outer" in short and not any(name in short for name in ("parameter", "local", "inner"))
-    for options in ({"mangle": "false"}, {"keep_fn_name": "true"}, {"keep_class_name": "true"}):
-        kept = script(text, **options)
-        assert all(name in kept for name in ("outer", "parameter", "local", "inner", "Kept"))
-    assert script(text) == short, "options of one job are not those of the next"
+def test_names_stay_for_other_scripts_and_for_people() -> None:
+    """Variables, functions and classes of the whole script are there for other scripts; no name is shortened."""
+    text = """var DEBUG = false, LEVEL = 2; let count = 0; const LIMIT = 5; var unused;
+        function helper(parameter) { return parameter }
+        class Tool {} if (DEBUG) { helper(LEVEL + count); } const named = function inner() { return 1; };"""
+    for options in ({}, {"mangle": "false"}, {"keep_fn_name": "true", "keep_class_name": "true"}):
+        short = script(text, **options)
+        assert "sd_kept" not in short
+        for name in (
+            "DEBUG=",
+            "LEVEL=",
+            "count=",
+            "LIMIT=",
+            "unused",
+            "function helper(parameter)",
+            "class Tool",
+            "function inner",
+        ):
+            assert name in short
+
+
+@needs_node
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'use strict'; console.log((function () { return this === undefined; })());",
+        "console.log((function () { return this === undefined; })());",
+        "function f() { 'use strict'; return this === undefined; } console.log(f(), 'use strict'.length);",
+        "console.log(this === module.exports);",
+        "undeclared = 3; console.log(delete globalThis.undeclared, typeof undeclared);",
+        "function f(a) { arguments[0] = 2; return a; } console.log(f(1), 010);",
+        "console.log('</script>', '<!-- ' + 1);",
+        "throw_ = () => { throw 1; }; try { throw_(); } catch { console.log('caught'); }",
+        "const a = 1; var b = a, c = b; { let b = 2; c = b; } console.log(a, b, c);",
+    ],
+)
+def test_strictness_and_its_like_are_those_of_the_script(text: str) -> None:
+    """A script is not taken for a module: what is strict stays strict, and nothing else becomes it."""
+    assert executed(script(text)) == executed(text)
+
+
+@needs_node
+def test_modules_are_minified_too(tmp_path: Path) -> None:
+    """Imports, exports and waiting outside functions are understood."""
+    (tmp_path / "other.mjs").write_text(script("export const value = 1 ; export default function named( ) { return value }"))
+    text = "import named, { value as v } from './other.mjs';  console.log( named() + v , import.meta.url.length > 3, await 4 )"
+    (tmp_path / "main.mjs").write_text(script(text))
+    assert script("export { };").strip() == "export{};"
+    done = subprocess.run(["node", "main.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == ("2 true 4\n", "")
+
+
+@needs_node
+def test_the_line_that_names_an_interpreter_stays_a_line() -> None:
+    """A script that can be started by itself still can."""
+    text = "#!/usr/bin/env node\n// says hello\nconsole.log( 'hello' )\n"
+    assert script(text).splitlines() == ["#!/usr/bin/env node", "console.log(`hello`);"]
+    assert script("#!x") == "#!x\n"
 
 
 @pytest.mark.parametrize("name", SWITCHES)
 def test_switches_of_the_swift_client_are_taken(name: str) -> None:
     """Each single step that the Swift client can name is taken, on and off."""
     for value in ("true", "false"):
-        assert script("var a = 1 ;", **{name: value}) == "var a=1"
+        assert script("var a = 1 ;", **{name: value}) == "var a=1;"
 
 
 @pytest.mark.parametrize("name", ["use_babel_polyfill", "remove_console", "removeConsole", "removeDebugger"])
@@ -178,8 +225,7 @@ def test_options_have_their_bounds_and_defaults() -> None:
     for name in set(defaults) - {"targets"}:
         with pytest.raises(ValueError):
             bind(JS, **{name: "maybe"})
-    assert bind(JS, targets="ES2017")["targets"] == "es2017"
-    for value in ("last 2 versions", "es3", ""):
+    for value in ("last 2 versions", "es5", ""):
         with pytest.raises(ValueError):
             bind(JS, targets=value)
     assert dict(bind(CSS)) == {"level": 1, "gzip": False}
@@ -188,16 +234,12 @@ def test_options_have_their_bounds_and_defaults() -> None:
             bind(CSS, level=value)
 
 
-@pytest.mark.parametrize(
-    "text", ["var = 1", "function (", "`${", "a b c", "<p>no script</p>", "class {", "(" * 500_000, "x={" * 200_000, "'", "/a"]
-)
-def test_a_broken_script_is_told_with_its_place(text: str) -> None:
-    """What is no script ends in a fault that says where; nothing of it gets into the sentence."""
+@pytest.mark.parametrize("text", ["var = 1", "function (", "`${", "a b c", "<p>no script<p>", "class {", "return 1", "'", "/a"])
+def test_a_broken_script_is_told(text: str) -> None:
+    """What is no script ends in a fault, and nothing of it gets into the sentence."""
     with pytest.raises(Corrupt) as caught:
         script(text)
-    assert caught.value.public is not None
-    assert caught.value.public.startswith("minify_js: the file is not valid: ")
-    assert len(caught.value.public) < 300
+    assert caught.value.public == "minify_js: the file is not a valid script."
 
 
 # ----------------------------------------------------------------------------------------------------------------- both
@@ -213,7 +255,7 @@ def test_only_text_of_a_bounded_size_is_read(task: str, run: Any) -> None:
     with pytest.raises(TooLarge):
         run(task, MemoryFile(b" " * 101), limits=WorkLimits(bytes=100))
     with pytest.raises(TooLarge):
-        run(task, MemoryFile(b" " * (4 * 1024 * 1024 + 1)))
+        run(task, MemoryFile(b" " * (8 * 1024 * 1024 + 1)))
     assert content(run(task, MemoryFile(b"\xef\xbb\xbf/* only */"))) == b""
     assert content(run(task, MemoryFile(b""))) == b""
 
@@ -317,7 +359,7 @@ def computed(sheet: str, tmp_path: Path) -> list[str]:
 def test_a_minified_sheet_looks_the_same(level: str, run: Any, tmp_path: Path) -> None:
     """Every element of a page has the styles that it had, and the sheet is shorter."""
     short = content(run("minify_css", MemoryFile(SHEET.encode(), "text/css", "a.css"), level=level)).decode()
-    assert len(short) < len(SHEET) * 0.85
+    assert len(short) < len(SHEET) * 0.9
     before = computed(SHEET, tmp_path)
     assert len(before) > 10 and any("rgb(0, 128, 0)" in style for style in before)
     assert computed(short, tmp_path) == before
@@ -328,7 +370,7 @@ def test_the_second_level_joins_rules(run: Any) -> None:
     text = b"a { margin-top: 1px; margin-right: 2px; margin-bottom: 1px; margin-left: 2px } b { color: red } c { color: red }"
     first, second = (content(run("minify_css", MemoryFile(text), level=level)) for level in ("1", "2"))
     assert len(second) < len(first)
-    assert second == b"a{margin:1px 2px}b,c{color:red}"
+    assert second.strip() == b"a{margin:1px 2px}b,c{color:red}"
 
 
 def test_old_tricks_of_sheets_stay(run: Any) -> None:
@@ -342,7 +384,7 @@ def test_old_tricks_of_sheets_stay(run: Any) -> None:
 
 
 def test_both_run_in_confinement(confined: Any, run: Any) -> None:
-    """The Go library starts its threads inside the confined worker, and results are those from outside it."""
+    """Results are those from outside the worker, one after the other."""
     for _ in range(2):
         for name, text, options in (
             ("minify_js", SCRIPTS["classes"], {}),
@@ -353,19 +395,20 @@ def test_both_run_in_confinement(confined: Any, run: Any) -> None:
             made, extra = confined(name, [media], **options)
             assert made.data == content(run(name, media, **options))
             assert extra == ({"encoding": "gzip"} if options.get("gzip") else {})
-    with pytest.raises(Corrupt):
-        confined("minify_js", [MemoryFile(b"var = 1")])
+    for text in ("var = 1", "(" * 300_000, "x={" * 200_000, "a=>" * 300_000):
+        with pytest.raises(SecureDeliveryError):
+            confined("minify_js", [MemoryFile(text.encode())])
 
 
 def test_the_largest_text_fits_into_a_worker(confined: Any) -> None:
-    """4 MiB of script or sheet, the most that is taken, are minified within a worker's memory and time."""
+    """8 MiB of script or sheet, the most that is taken, are minified within a worker's memory and time."""
     line = b"function name%d(argument) { var local = argument + %d; return local * 2; }\n"
-    data = b"".join(line % (number, number) for number in range(230_000))[: 4 * 1024 * 1024]
+    data = b"".join(line % (number, number) for number in range(230_000))[: 8 * 1024 * 1024]
     data = data[: data.rindex(b"\n")]
     made, _ = confined("minify_js", [MemoryFile(data)])
     assert 0 < len(made.data) < len(data)
     rule = b".name%d { color: #ff0000; margin: 0px 0px 0px 0px; }\n"
-    sheet = b"".join(rule % number for number in range(300_000))[: 4 * 1024 * 1024]
+    sheet = b"".join(rule % number for number in range(300_000))[: 8 * 1024 * 1024]
     sheet = sheet[: sheet.rindex(b"\n")]
     made, _ = confined("minify_css", [MemoryFile(sheet)])
     assert 0 < len(made.data) < len(sheet)

@@ -85,7 +85,7 @@ def test_options_have_their_bounds_names_and_defaults(name: str, alias: str | No
 
 def test_what_reaches_the_program_is_always_a_declared_choice() -> None:
     """Whatever options are bound, each word handed to the program is one that its declaration lists."""
-    program = PROGRAMS["browser"]
+    program = PROGRAMS["screenshot"]
     for device in (None, "iphone", "ipad", "pixel", "galaxy"):
         for orientation in ("portrait", "landscape"):
             for agent in ("desktop", "mobile"):

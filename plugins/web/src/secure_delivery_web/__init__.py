@@ -17,8 +17,8 @@ from .screenshot import PROGRAMS, UrlScreenshot
 
 _NEEDED = {
     "lightningcss": "lightningcss",
-    "minify": "tdewolff-minify",
-    "rjsmin": "rjsmin",
+    "minify_html": "minify-html",
+    "rcssmin": "rcssmin",
     "segno": "segno",
     "zxingcpp": "zxing-cpp",
     "secure_delivery_images": "secure-delivery-images",

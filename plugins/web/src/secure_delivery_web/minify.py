@@ -2,34 +2,43 @@
 
 Knows: the documented options, what the minifiers can do. Must not know: where the text comes from.
 
-JavaScript and CSS go through the minifiers of tdewolff/minify, a Go library that does one file in one pass; level 2 of CSS goes
-through lightningcss after that, which also joins rules. Both know the grammar. Where that minifier was seen to change what a
-script does (tests have the cases), only comments and blanks go, by rjsmin, which in turn is not asked about template literals:
-a script that has both is handed on as it is. An option that the library cannot follow is
-refused while the URL is bound, before anything is fetched; switches that name single steps of another minifier change nothing
-about what the result does, and are taken and left.
+JavaScript goes through oxc, by minify-html, which takes a page: the script is put into one and taken out again, and loses the
+comments that oxc leaves in. oxc takes every
+script for a module, where all is strict and nobody outside sees a name; what follows from that and is not so for other scripts
+is undone here (directives and variables of the whole script are kept; tests have the cases). Names are never shortened. Level 1
+of CSS takes comments and blanks out, by rcssmin; level 2 goes through lightningcss, which knows the grammar and joins rules.
+
+An option that the library cannot follow is refused while the URL is bound, before anything is fetched; switches that name
+single steps of another minifier change nothing about what the result does, and are taken and left.
 """
 
 from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, ClassVar
 
 from secure_delivery.plugin import Corrupt, Media, MemoryFile, Param, TooLarge, Unsupported, Workshop, boolean, choice, integer
 
+from .comments import without_comments
+
 VERSION = "1"
-MOST_BYTES = 4 * 1024 * 1024  # the Go library takes more than a hundred times the text in memory
+MOST_BYTES = 8 * 1024 * 1024
 
-#: `eval` sees names that the minifier shortens and parameters that it drops; of a branch that is never taken it drops `var`
-#: too, which declares a name in the whole function.
-_DELICATE = re.compile(r"\beval\b|\bif\s*\(\s*(?:!\s*)*(?:[\d.]+|true|false|null|undefined|void\s+0|''|\"\")\s*\)")
-
-#: Years of the language by its names. The minifier writes nothing newer than that; it does not rewrite what is there.
-_TARGETS = {"es5": 2009, "es6": 2015, "esnext": 0} | {f"es{year}": year for year in range(2015, 2026)}
-_DEFAULTS: dict[str, str | bool | int] = {"js-keep-var-names": False, "js-version": 0, "js-precision": 0, "css-precision": 0}
+_PAGE = ("<script>", "</script>")
+_UNFIT = re.compile(r"</script|<!--", re.IGNORECASE)  # in a page these mean something
+_NO_SCRIPT = "minify_js: the file is not a valid script."
+_LINES = re.compile("[\n\r\u2028\u2029]")
+_STRICT, _MARKED = re.compile(r"""(["'])use strict\1"""), '"use strikt"'
+#: Variables that are set where they are declared, wherever that is; constants, functions and classes are kept anyway.
+_SET = re.compile(r"(?:\b(?:var|let)\s+|,\s*)([A-Za-z_$][\w$]*)\s*=(?![=>])")
+_FIXED = re.compile(r"\b(?:const|function\*?|class)\s+([A-Za-z_$][\w$]*)")
+_MODULE = re.compile(r"^\s*(?:import|export)\b", re.MULTILINE)
+#: A function put behind the script, which shows whether it was understood, and writes to variables so that they stay.
+_MARK = "__sd_kept"
+_FOUND = re.compile(rf"function {_MARK}\(\)\{{[^{{}}]*\}};?\s*$")
 #: Steps of the minifier that the service once used; the Swift SDK can send each.
 _STEPS = (
     "booleans builtIns consecutiveAdds deadcode evaluate flipComparisons guards infinity memberExpressions numericLiterals "
@@ -38,13 +47,11 @@ _STEPS = (
 
 
 class MinifyJs:
-    """`minify_js`: comments and blanks go, expressions get shorter, names inside functions too; names outside functions stay.
+    """`minify_js`: comments and blanks go, expressions and statements get shorter.
 
-    A script that uses `eval`, or has an `if` whose condition is a constant, only loses comments and blanks.
-    `mangle:false`, `keep_fn_name`, `keep_class_name`: names inside functions stay as well. A function expression that never
-    uses its own name still loses it. `merge_vars` and `remove_undefined` are about how, not what, and are taken and left.
-    `targets` is the newest language that the minifier may write, `es5` to `es2025` or `esnext`; a script is not translated.
-    `use_babel_polyfill` and `remove_console` are refused when they are true. The switches of the Swift SDK are taken too.
+    Names stay, so that `mangle`, `keep_fn_name` and `keep_class_name` are followed whatever they are; `merge_vars` and
+    `remove_undefined` are about how, not what, and are taken and left, as are the switches of the Swift SDK. `targets` is
+    `esnext`: scripts are not translated. `use_babel_polyfill`, `remove_console` and `removeDebugger` are refused when true.
     """
 
     params = (
@@ -56,7 +63,7 @@ class MinifyJs:
         Param("merge_vars", boolean(), ("mergeVars",), True),
         Param("remove_console", boolean(), ("removeConsole",), False),
         Param("remove_undefined", boolean(), ("removeUndefined",), True),
-        Param("targets", choice(*_TARGETS), (), "esnext"),
+        Param("targets", choice("esnext"), (), "esnext"),
         *(Param(step, boolean()) for step in _STEPS.split()),
     )
     version = VERSION
@@ -68,15 +75,14 @@ class MinifyJs:
         if options["removeDebugger"]:
             raise ValueError("removeDebugger:true is not supported.")
 
+    def warm(self) -> None:
+        """Load minify-html."""
+        import_module("minify_html")
+
     def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
         """Raises `Unsupported` for what is not UTF-8, `TooLarge`, `Corrupt` for a script with errors."""
-        keep = options["keep_fn_name"] or options["keep_class_name"] or not options["mangle"]
-        settings = {"js-keep-var-names": keep, "js-version": _TARGETS[options["targets"]]}
-        text = _text(media, shop)
-        short = _minified("minify_js", "application/javascript", text, settings)
-        if _DELICATE.search(text):
-            short = _careful(text)
-        return _result(short, "text/javascript", media.filename, packed=options["gzip"])
+        first, text = _parted(_text(media, shop))
+        return _result(first + _script(text), "text/javascript", media.filename, packed=options["gzip"])
 
 
 class MinifyCss:
@@ -89,15 +95,18 @@ class MinifyCss:
     version = VERSION
 
     def warm(self) -> None:
-        """Load lightningcss. The Go library starts threads when it is loaded, so a confined worker loads it itself."""
+        """Load both libraries."""
+        import_module("rcssmin")
         import_module("lightningcss")
 
     def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
-        """Raises `Unsupported` for what is not UTF-8, `TooLarge`, `Corrupt` for what is not CSS."""
+        """Raises `Unsupported` for what is not UTF-8, `TooLarge`."""
+        import rcssmin  # type: ignore[import-untyped]
+
         text = _text(media, shop)
-        short = _minified("minify_css", "text/css", text, {})
+        short = str(rcssmin.cssmin(text))
         if options["level"] == 2:
-            short = min(short, _joined(text, short), key=len)
+            short = _joined(text, short)
         return _result(short, "text/css", media.filename, packed=options["gzip"])
 
 
@@ -116,24 +125,38 @@ def _text(media: Media, shop: Workshop) -> str:
     return text
 
 
-def _minified(task: str, mimetype: str, text: str, settings: dict[str, str | bool | int]) -> str:
-    import minify  # type: ignore[import-untyped]
+def _script(text: str) -> str:
+    """The same script, shorter; as it is where this cannot be had safely. Raises `Corrupt` for what is no script."""
+    if _UNFIT.search(text):
+        return text
+    names: set[str] = set() if _MODULE.search(text) else set(_SET.findall(text)) - set(_FIXED.findall(text)) - {"undefined"}
+    short = _inside_page(text, sorted(names))
+    if short is not None:
+        return short
+    if names and _inside_page(text, ()) is not None:
+        return text  # it is the writing to variables that was not understood
+    raise Corrupt("oxc does not understand it", public=_NO_SCRIPT)
 
-    minify.config(_DEFAULTS | settings)  # all of them each time: the library remembers, and a worker may do several jobs
-    room = " " * (len(text) // 4 + 64)  # it writes into as many bytes as it was given, and a few texts grow
-    try:
-        return str(minify.string(mimetype, text + "\n" + room))
-    except minify.MinifyError as error:
-        where = str(error).partition("\n")[0][:200]
-        shown = where if where.isascii() and where.isprintable() else "it has errors"
-        raise Corrupt(where, public=f"{task}: the file is not valid: {shown}.") from None
+
+def _inside_page(text: str, names: Sequence[str]) -> str | None:
+    """What oxc makes of a script, with these variables kept. None when it is not understood."""
+    import minify_html
+
+    mark = f"\nfunction {_MARK}(  ){{{'='.join([*names, 'eval(1)'])}}}"
+    page = minify_html.minify(f"{_PAGE[0]}{_STRICT.sub(_MARKED, text)}{mark}{_PAGE[1]}", minify_js=True)
+    inside = page.removeprefix(_PAGE[0]).removesuffix(_PAGE[1])
+    found = _FOUND.search(inside)
+    if found is None or len(inside) + sum(map(len, _PAGE)) != len(page) or _UNFIT.search(inside):
+        return None
+    return without_comments(inside[: found.start()]).strip().replace("use strikt", "use strict")
 
 
-def _careful(text: str) -> str:
-    """A valid script without comments and blanks; as it is, when it has template literals."""
-    import rjsmin  # type: ignore[import-untyped]
-
-    return text if "`" in text else str(rjsmin.jsmin(text, keep_bang_comments=True))
+def _parted(text: str) -> tuple[str, str]:
+    """The line that names an interpreter (`#!`), with its end, and the script. The minifier would join the two."""
+    if not text.startswith("#!"):
+        return "", text
+    line = _LINES.split(text, maxsplit=1)[0]
+    return f"{line}\n", text[len(line) :]
 
 
 def _joined(text: str, short: str) -> str:

@@ -37,7 +37,7 @@ _DEVICES = {"iphone": (390, 844), "ipad": (820, 1180), "pixel": (412, 915), "gal
 _PICTURE, _TROUBLE = "page.png", "trouble.json"
 
 PROGRAMS = {
-    "browser": Program(
+    "screenshot": Program(
         executables=("python3",),
         arguments=(
             *("-I", "-S", "-B", "{inputs}", "{uri}", "{out}", "{scratch}", "{proxy}"),
@@ -88,7 +88,7 @@ class UrlScreenshot:
         from secure_delivery_images import Picture
 
         driver = MemoryFile(_driver(), "text/x-python", "driver.py")
-        results = {result.filename: result for result in shop.run("browser", [media, driver], _choices(options))}
+        results = {result.filename: result for result in shop.run("screenshot", [media, driver], _choices(options))}
         if _TROUBLE in results:
             raise _trouble(results[_TROUBLE])
         if _PICTURE not in results:
