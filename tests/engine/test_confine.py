@@ -200,6 +200,8 @@ def verdict(program: bytes, number: int, *arguments: int, audit: int) -> int:
             return int(value)
         if operation == 0x20:
             word = int.from_bytes(data[value : value + 4], "little")
+        elif operation == 0x54:
+            word &= value
         else:
             holds = {0x15: word == value, 0x35: word >= value, 0x45: bool(word & value)}[operation]
             at += yes if holds else no
@@ -277,6 +279,99 @@ def test_a_guarded_call_passes_with_harmless_arguments_only(
     assert verdict(seccomp.program(7, machine), number, *arguments, audit=machine.audit) == expected
 
 
+# ------------------------------------------------------------------------------------------- the filter of programs
+
+REFUSED, PRETENDED = 0x50000 | 111, 0x50000  # ECONNREFUSED, and success without anything done
+UNIX, INET, INET6 = 1, 2, 10
+STREAM, DATAGRAM, RAW, SEQPACKET, FLAGS = 1, 2, 3, 5, 0x80800  # the flags: close-on-exec, non-blocking
+FASTOPEN = 0x20000000
+
+#: A call with arguments, what becomes of it without a network, and with one.
+PROGRAM_CALLS = [
+    ("socket", (UNIX, STREAM, 0), ALLOW, ALLOW),
+    ("socket", (UNIX, STREAM | FLAGS, 0), ALLOW, ALLOW),
+    ("socket", (UNIX, DATAGRAM, 0), EPERM, EPERM),
+    ("socket", (UNIX, SEQPACKET, 0), EPERM, EPERM),
+    ("socket", (INET, STREAM, 0), EPERM, ALLOW),
+    ("socket", (INET, STREAM | FLAGS, 6), EPERM, ALLOW),
+    ("socket", (INET6, STREAM, 0), EPERM, ALLOW),
+    ("socket", (INET6, STREAM | FLAGS, 6), EPERM, ALLOW),
+    ("socket", (INET, STREAM, 262), EPERM, EPERM),  # MPTCP
+    ("socket", (INET6, STREAM, 132), EPERM, EPERM),  # SCTP
+    ("socket", (INET, STREAM, 256), EPERM, EPERM),  # SMC
+    ("socket", (INET, DATAGRAM, 0), EPERM, EPERM),
+    ("socket", (INET6, DATAGRAM | FLAGS, 17), EPERM, EPERM),
+    ("socket", (INET, RAW, 1), EPERM, EPERM),
+    ("socketpair", (UNIX, STREAM, 0), ALLOW, ALLOW),
+    ("socketpair", (UNIX, SEQPACKET | FLAGS, 0), ALLOW, ALLOW),
+    ("socketpair", (UNIX, DATAGRAM, 0), EPERM, EPERM),
+    ("socketpair", (UNIX, DATAGRAM | FLAGS, 0), EPERM, EPERM),
+    ("socketpair", (30, STREAM, 0), EPERM, EPERM),  # TIPC
+    ("connect", (3, 0x1000, 16), REFUSED, ALLOW),
+    ("listen", (3, 5), ALLOW, PRETENDED),
+    ("sendto", (3, 0, 1, 0), ALLOW, ALLOW),
+    ("sendto", (3, 0, 1, 0x4000 | FASTOPEN), EPERM, EPERM),
+    ("sendmsg", (3, 0, FASTOPEN), EPERM, EPERM),
+    ("sendmsg", (3, 0, 0x4000), ALLOW, ALLOW),
+    ("sendmmsg", (3, 0, 1, FASTOPEN), EPERM, EPERM),
+    ("clone", (0x003D0F00,), ALLOW, ALLOW),
+    ("clone", (0x01200011,), ALLOW, ALLOW),
+    *[("clone", (flag | 17,), EPERM, EPERM) for flag in (0x20000, *(0x02000000 << bit for bit in range(6)))],
+]
+
+
+@pytest.mark.parametrize(("call", "arguments", "alone", "visiting"), PROGRAM_CALLS)
+def test_a_program_has_local_sockets_and_with_a_network_tcp_and_nothing_else(
+    call: str, arguments: tuple[int, ...], alone: int, visiting: int, machine: seccomp.Machine
+) -> None:
+    number = numbers(machine, seccomp._PROGRAM_GUARDED)[call]
+    assert verdict(seccomp.for_program(machine, network=False), number, *arguments, audit=machine.audit) == alone
+    assert verdict(seccomp.for_program(machine, network=True), number, *arguments, audit=machine.audit) == visiting
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_no_other_family_of_sockets_is_left_to_a_program(network: bool, machine: seccomp.Machine) -> None:
+    program = seccomp.for_program(machine, network=network)
+    number = numbers(machine, seccomp._PROGRAM_GUARDED)["socket"]
+    for family in set(range(64)) - {UNIX, INET, INET6}:
+        for kind in range(16):
+            assert verdict(program, number, family, kind, 0, audit=machine.audit) == EPERM, (family, kind)
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_what_is_named_is_refused_to_a_program_and_the_rest_is_not(network: bool, machine: seccomp.Machine) -> None:
+    program = seccomp.for_program(machine, network=network)
+    refused = set(numbers(machine, seccomp._REFUSED).values())
+    absent = set(numbers(machine, seccomp._ABSENT).values())
+    guarded = set(numbers(machine, seccomp._PROGRAM_GUARDED).values())
+    for number in set(range(1024)) - guarded:
+        expected = EPERM if number in refused else ENOSYS if number in absent else ALLOW
+        assert verdict(program, number, audit=machine.audit) == expected, number
+    assert verdict(program, 0, audit=0x40000003) == KILL
+    assert verdict(program, 0x40000000, audit=machine.audit) == KILL
+
+
+@linux
+@pytest.mark.skipif(os.geteuid() != 0, reason="root's processes are not counted")
+def test_an_ordinary_users_decoder_has_so_many_threads_and_no_more() -> None:
+    code = """
+import threading
+over = threading.Event()
+started = 0
+try:
+    while started < 1000:
+        threading.Thread(target=over.wait, daemon=True).start()
+        started += 1
+except RuntimeError:
+    pass
+over.set()
+print(started)
+"""
+    if not confine.available()["namespaces"]:
+        pytest.skip("without a namespace of its own, everything the user runs would be counted")
+    assert 100 < int(confined(code, "namespaces", "no_new_privs", user=54321)) < 256
+
+
 HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
     "aarch64": Path("/usr/include/asm-generic/unistd.h"),
@@ -290,6 +385,7 @@ def test_the_numbers_are_those_of_the_kernels_headers(machine: seccomp.Machine) 
     found = {name: int(number) for name, number in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", header.read_text())}
     for alias, name in (("fstatat", "newfstatat"),):
         found.setdefault(name, found.get(alias, -1))
-    for table in (seccomp._ALLOWED, seccomp._GUARDED, seccomp._ABSENT):
+    tables = (seccomp._ALLOWED, seccomp._GUARDED, seccomp._ABSENT, seccomp._REFUSED, seccomp._PROGRAM_GUARDED)
+    for table in tables:
         for name, number in numbers(machine, table).items():
             assert found[name] == number, name

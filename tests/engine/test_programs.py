@@ -303,8 +303,21 @@ def test_a_worker_that_is_killed_takes_a_running_program_along(sandbox: Sandbox,
         with pytest.raises(ProcessingLimit):
             job.result(20)
     awaited(lambda: survivors(place) == [])
-    for left in place.iterdir():
-        scratch.remove(left)
+    assert Runner(sandbox, place)("leave('a', 'x')") == {"a": "x"}
+    assert list(place.iterdir()) == [], "the worker that came instead has swept"
+
+
+def test_a_sweep_spares_folders_in_use(tmp_path: Path) -> None:
+    (tmp_path / "program-left" / "inner").mkdir(parents=True)
+    (tmp_path / "another").mkdir()
+    with scratch.folder(tmp_path) as (path, _):
+        child = os.fork()
+        if child == 0:
+            scratch.sweep(tmp_path)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "another", path])
+    assert list(tmp_path.iterdir()) == [tmp_path / "another"]
 
 
 def test_closing_ends_a_running_program_at_once(tmp_path: Path) -> None:

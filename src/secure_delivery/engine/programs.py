@@ -80,6 +80,8 @@ class Programs:
         self._place = place
         self._limits = limits
         self._layers = frozenset(layers)
+        if programs:
+            scratch.sweep(place)
 
     def spare(self) -> int:
         """A new, empty file without a name in the scratch folder; the caller closes it."""
@@ -110,17 +112,14 @@ class Programs:
     @contextmanager
     def _folder(self) -> Iterator[tuple[Path, int]]:
         """A new folder for a run, and a descriptor of the one for results in it, which a program cannot exchange."""
-        folder = Path(tempfile.mkdtemp(prefix="program-", dir=self._place)).resolve()
-        try:
+        with scratch.folder(self._place) as (folder, descriptor):
             for name in ("in", "out", "tmp", "home"):
                 (folder / name).mkdir(mode=0o700)
-            out = scratch.opened(folder / "out")
+            out = scratch.opened("out", at=descriptor)
             try:
                 yield folder, out
             finally:
                 os.close(out)
-        finally:
-            scratch.remove(folder)
 
     # -- the process
 

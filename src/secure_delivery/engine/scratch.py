@@ -9,14 +9,56 @@ depth of folders needs recursion, descriptors or long names (security promise 81
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+_PREFIX = "program-"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEEP = 32  # levels of folders within which a program keeps its files; a browser's profile has eight
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Nobody else makes or sweeps folders in a place meanwhile."""
+    descriptor = opened(place)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def folder(place: Path) -> Iterator[tuple[Path, int]]:
+    """A new private folder and a descriptor of it; removed afterwards. It is locked for as long as this process uses it."""
+    with _alone(place):
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place)).resolve()
+        descriptor = opened(path)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield path, descriptor
+    finally:
+        remove(path)
+        os.close(descriptor)
+
+
+def sweep(place: Path) -> None:
+    """Remove folders that a process left which was killed (promise 80). Those in use are locked."""
+    with suppress(OSError), _alone(place):
+        for path in place.glob(f"{_PREFIX}*"):
+            with suppress(OSError):
+                descriptor = opened(path)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    remove(path)
+                finally:
+                    os.close(descriptor)
 
 
 def opened(path: str | Path, *, at: int | None = None) -> int:
@@ -109,7 +151,7 @@ def remove(path: Path) -> None:
             for name in names:
                 _remove_from(top, name, numbers)
             if len(left := _names(top)) >= before and set(left) == set(names):
-                return  # nothing helps; the sweep at the next start tries again
+                return  # nothing helps; the next sweep tries again
     finally:
         os.close(top)
         with suppress(OSError):
