@@ -93,8 +93,10 @@ def _made(text: str, options: Mapping[str, Any], shop: Workshop) -> Media:
     text = text.rstrip("\r\n")
     if not text:
         raise Unsupported(public="qr: the text is empty.")
+    plain = text.isascii()  # other texts say that they are UTF-8 (ECI), so that no reader has to guess
+    level, encoding = _LEVELS[options["error_correction"]], None if plain else "utf-8"
     try:
-        code = segno.make_qr(text, version=options["version"], error=_LEVELS[options["error_correction"]], boost_error=False)
+        code = segno.make_qr(text, version=options["version"], error=level, encoding=encoding, eci=not plain, boost_error=False)
     except (DataOverflowError, ValueError):
         version = f"version {options['version']}" if options["version"] else "a QR code"
         raise Unsupported(public=f"qr: the text is too long for {version} at this error correction.") from None

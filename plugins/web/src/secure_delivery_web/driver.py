@@ -217,7 +217,10 @@ def visit(browser: Browser, wish: Wish) -> None:
 
     What the proxy refuses, it answers with an error and no text, and that is no page to the browser.
     """
-    answer = browser.ask("Page.navigate", wait=LOADING, url=wish.url)
+    try:
+        answer = browser.ask("Page.navigate", wait=LOADING, url=wish.url)
+    except Trouble as trouble:
+        raise Trouble("no_page", trouble.detail) from None  # whoever is there does not answer
     if answer.get("errorText"):
         raise Trouble("no_page", str(answer["errorText"]))
     browser.wait_for("Page.loadEventFired", time.monotonic() + LOADING)
