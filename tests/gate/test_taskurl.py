@@ -80,6 +80,8 @@ def test_every_vector_means_what_it_says_or_is_refused(case: dict[str, Any]) -> 
     assert [(t.name, t.options) for t in url.tasks] == [(name, tuples(options)) for name, options in means["tasks"]]
     assert url.source is not None
     assert (url.source.kind, url.source.text) == (means["source"]["kind"], means["source"]["text"])
+    items = [(item["kind"], item["text"]) for item in means["source"].get("items", ())]
+    assert [(item.kind, item.text) for item in url.source.items] == items
     assert url.signed == (SignedPolicy(*means["signed"]) if means["signed"] else None)
     assert (url.debug, url.takes_query) == (means["debug"], means["takes_query"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given, settings
@@ -148,6 +149,52 @@ def test_reading_what_was_written_gives_the_same_url(url: TaskURL) -> None:
     if len(path) <= MAX_PATH:
         assert parse(path) == url
         assert parse(path).format() == path
+
+
+def spelled(source: Source, how: str) -> str:
+    """A single source in one of the spellings that clients use."""
+    schemes = {SourceKind.ALIAS: "src://", SourceKind.WORKFLOW: "wf://"}
+    text = schemes.get(source.kind, "") + source.text
+    match how:
+        case "encoded":
+            return quote(text, safe="")
+        case "quoted":
+            return f"%22{quote(text, safe='')}%22"
+        case "slashes":
+            return quote(text, safe=":=")
+        case _:
+            return f"b64://{b64(text)}"
+
+
+@settings(max_examples=300)
+@given(SINGLE, st.sampled_from(["encoded", "quoted", "slashes", "b64"]))
+def test_every_spelling_of_a_source_is_that_source(source: Source, how: str) -> None:
+    path = f"/{KEY}/flip/{spelled(source, how)}"
+    if len(path) <= MAX_PATH:
+        assert parse(path) == TaskURL(api_key=KEY, tasks=(Task(name="flip"),), source=source)
+
+
+@given(st.lists(st.tuples(SINGLE, st.sampled_from(["encoded", "quoted", "slashes", "b64"])), min_size=1, max_size=5))
+def test_a_list_may_spell_each_of_its_members_in_its_own_way(members: list[tuple[Source, str]]) -> None:
+    # Commas and brackets part a list however they travelled; only quotes and Base64 keep them from it.
+    safe = [(source, "quoted" if set(source.text) & set(",[]") and how != "b64" else how) for source, how in members]
+    listed = ",".join(spelled(source, how) for source, how in safe)
+    wanted = sources(*(source for source, _ in members))
+    for path in (f"/{KEY}/zip/[{listed}]", f"/{KEY}/zip/%5B{listed.replace(',', '%2C')}%5D"):
+        if len(path) <= MAX_PATH:
+            assert parse(path).source == wanted
+
+
+@given(
+    st.from_regex(r"[A-Za-z0-9._~!$&'()*+;=:@/-]{1,40}", fullmatch=True).filter(
+        lambda path: not any(part in (".", "..") for part in path.split("/"))
+    ),
+    st.from_regex(r"[A-Za-z0-9._~!$&'()*+,;=:@/?-]{1,40}", fullmatch=True),
+)
+def test_a_raw_address_is_taken_as_it_came_with_the_query_of_the_request(path: str, query: str) -> None:
+    url = parse(f"/{KEY}/flip/https://a.example/{path}", query=query)
+    assert url.source == external(f"https://a.example/{path}?{query}")
+    assert url.takes_query
 
 
 PIECES = st.sampled_from(
