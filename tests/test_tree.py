@@ -14,6 +14,10 @@ import secure_delivery
 
 ROOT = Path(__file__).parent.parent
 UNSAFE = ("pickle", "marshal", "shelve", "yaml", "xml")
+#: The one place that reads XML with the standard library's parser, and what it must say to it.
+CLOSED_TO_ENTITIES = {
+    "plugins/svg/src/secure_delivery_svg/clean.py": ("XML_PARAM_ENTITY_PARSING_NEVER", "EntityDeclHandler", "ExternalEntityRefHandler")
+}
 SHIPPED = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "plugins").glob("*/src/**/*.py")])
 
 
@@ -47,7 +51,14 @@ def _dangers(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_shipped_turns_data_into_code_or_checks_by_assert(path: Path) -> None:
-    assert _dangers(path) == []
+    """XML is read by what has no entities: by defusedxml, or by expat with every way to them closed."""
+    found = _dangers(path)
+    guards = CLOSED_TO_ENTITIES.get(str(path.relative_to(ROOT)))
+    if guards is not None:
+        text = path.read_text("utf-8")
+        assert all(guard in text for guard in guards)
+        found = [danger for danger in found if not danger.startswith("xml.")]
+    assert found == []
 
 
 def test_the_search_itself_finds_what_it_looks_for(tmp_path: Path) -> None:

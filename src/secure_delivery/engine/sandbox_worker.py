@@ -32,6 +32,7 @@ from ..gate.errors import (
     NotProvided,
     ProcessingLimit,
     SecureDeliveryError,
+    SourceFault,
     TooLarge,
     Unsupported,
 )
@@ -442,7 +443,7 @@ def _result(shop: _Shop, job: Mapping[str, Any], descriptors: Sequence[int], cha
         return {"mimetype": media.mimetype, "filename": media.filename, "size": size, "extra": extra}
     except MemoryError:
         raise
-    except (TooLarge, Unsupported, Corrupt, ProcessingLimit, BadRequest, NotProvided) as error:
+    except (TooLarge, Unsupported, Corrupt, ProcessingLimit, BadRequest, NotProvided, SourceFault) as error:
         return _fault(error) | {"public": error.public}
     except SecureDeliveryError as error:
         return _fault(error)

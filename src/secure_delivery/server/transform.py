@@ -261,10 +261,10 @@ class Transformer:
         reason = admitted.decision.admits_size(rendition.size)
         if reason is not None:
             raise Denied(Decision(allowed=False, reason=reason, vary=admitted.decision.vary), admitted.acting)
-        name = options.get("filename")
-        target = Target(
-            filename=clean_name(name) if name else rendition.filename,
-            mimetype=options.get("mimetype") or rendition.mimetype,
+        name, packed = options.get("filename"), rendition.extra.get("encoding") == "gzip"
+        target = Target(  # a stored file is what its bytes are: how an answer was coded is not kept
+            filename=clean_name(name) if name else f"{rendition.filename}.gz" if packed else rendition.filename,
+            mimetype=options.get("mimetype") or ("application/gzip" if packed else rendition.mimetype),
             container=options.get("container"),
             path=options.get("path"),
         )

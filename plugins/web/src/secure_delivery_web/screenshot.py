@@ -22,6 +22,7 @@ from secure_delivery.plugin import (
     MemoryFile,
     Param,
     Program,
+    SourceFault,
     Unsupported,
     Workshop,
     choice,
@@ -116,7 +117,7 @@ def _trouble(result: Media) -> Exception:
     if kind == "no_browser":
         return Unsupported("no browser found", public="This needs the program chromium, which is not installed here.")
     if kind == "no_page":
-        return Corrupt("the browser reached no page", public="urlscreenshot: there is no page at this address.")
+        return SourceFault("the browser reached no page", public="urlscreenshot: there is no page at this address.")
     return Corrupt("the driver reported trouble")
 
 
