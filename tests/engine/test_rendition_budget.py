@@ -15,7 +15,7 @@ import pytest
 from secure_delivery.engine.memory import Memory
 from secure_delivery.engine.rendition_budget import Budget
 from secure_delivery.engine.rendition_store import Rendition, RenditionStore, folder_of
-from secure_delivery.gate.errors import NotFound
+from secure_delivery.gate.errors import NotFound, StorageFault
 
 NOW = 1_900_000_000.0
 MINUTE, DAY = 60.0, 86_400.0
@@ -198,3 +198,18 @@ def test_memory_holds_what_was_asked_for_last_within_its_budget() -> None:
     memory.drop("c")
     memory.drop("c")
     assert (memory.size, memory.get("a"), memory.get("c")) == (30, b"", None)
+
+
+def test_what_cannot_be_read_is_not_there_and_says_so_when_it_is_opened(shelf: Shelf) -> None:
+    made = shelf.put("k1")
+    file = shelf.folder / made.folder / "k1"
+    file.unlink()
+    file.symlink_to("/etc/hostname")
+    assert shelf.another().find("k1", made.folder) is None
+    assert shelf.find("k1") is None, "no link is followed"
+    with pytest.raises(StorageFault):
+        shelf.store.open(made)
+    file.unlink()
+    shelf.put("k1", 20_000)
+    with pytest.raises(NotFound):
+        shelf.store.open(made)

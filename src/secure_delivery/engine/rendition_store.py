@@ -29,7 +29,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from ..gate.errors import NotFound
+from ..gate.errors import NotFound, StorageFault
 from .memory import Memory
 from .span import FileSpan
 
@@ -126,7 +126,7 @@ class RenditionStore:
         if known is not None:
             try:
                 status = os.stat(path)  # noqa: PTH116 - with each request; a Path costs more than the call itself
-            except (FileNotFoundError, NotADirectoryError):
+            except OSError:
                 self._forget(key)
                 return None
             if known.identity == (status.st_ino, status.st_mtime_ns):
@@ -180,10 +180,11 @@ class RenditionStore:
         return sorted((entry for entry in entries if entry is not None), key=lambda entry: (entry.created, entry.key))
 
     def _load(self, path: str, key: str, folder: str) -> _Known | None:
-        """Read an entry's facts, and its bytes when they are few. Nothing for one that is not there or not whole."""
+        """Read an entry's facts, and its bytes when they are few. Nothing for one that is not there, not whole or cannot be
+        read: it is made again then, and what is wrong with the disk shows when it is written."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:
             return None
         try:
             status = os.fstat(descriptor)
@@ -194,6 +195,8 @@ class RenditionStore:
             data = os.pread(descriptor, size, offset) if size <= _SYNCED else None
             if data is not None and zlib.crc32(data) != checksum:
                 return None
+        except OSError:
+            return None
         finally:
             os.close(descriptor)
         application, kind, name = folder.split("/")
@@ -225,10 +228,17 @@ class RenditionStore:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"the result {rendition.key} is gone") from None
-        found = _facts(descriptor, os.fstat(descriptor).st_size)
-        if found is None or (found[2], found[3]) != (rendition.size, rendition.checksum):
+        except OSError as error:
+            raise StorageFault(f"opening a result: {error.strerror}") from error
+        try:
+            found = _facts(descriptor, os.fstat(descriptor).st_size)
+            if found is None or (found[2], found[3]) != (rendition.size, rendition.checksum):
+                raise NotFound(f"the result {rendition.key} was made anew")
+        except BaseException as error:
             os.close(descriptor)
-            raise NotFound(f"the result {rendition.key} was made anew")
+            if isinstance(error, OSError):
+                raise StorageFault(f"reading a result: {error.strerror}") from error
+            raise
         return FileSpan.buffered(descriptor, found[1], rendition.size, start=start, length=length)
 
     # -- writing

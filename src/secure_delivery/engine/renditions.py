@@ -15,26 +15,24 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..gate.errors import NotFound, SecureDeliveryError, StorageFault, StorageFull, TooLarge
-from ..gate.model import Application, Limits
+from ..gate.model import Application
+from .chains import Chains, Size
 from .convert import Plan
 from .copies import Copies
 from .outbound import OutboundGuard
-from .proxy import GuardProxy
 from .records import Records
 from .rendition_budget import Budget, Kept
 from .rendition_store import Rendition, RenditionStore, application_folder, folder_of
-from .sandbox import Chain, ChainSource, Outcome, Sandbox
+from .sandbox import Outcome, Sandbox
 from .sources import SourceFile
-from .span import FileSpan
 
 __all__ = ["Rendition", "Renditions"]
 
@@ -43,10 +41,6 @@ logger = logging.getLogger("secure_delivery.engine")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _SIZES = 4096  # pictures whose size is remembered
 _SIZE_TEXT = 4096  # bytes of JSON that say a picture's size, at most
-
-_IN_MEMORY = 8 << 20  # bytes of a smaller copy that is handed to a decoder without the way over the disk
-
-Size = tuple[int, int]
 
 
 class Renditions:
@@ -69,10 +63,10 @@ class Renditions:
         guard: OutboundGuard | None = None,
     ) -> None:
         self.store = store
-        self._guard = guard
         self._records = records
         self._budget = budget
         self._sandbox = sandbox
+        self._chains = Chains(sandbox, work, guard)
         self._work = work
         self._clock = clock
         self._copies = copies
@@ -210,66 +204,8 @@ class Renditions:
                 raise TooLarge(f"source of {source.size} bytes, limit {limit}")
         self.start_decoders()
         first, original = self._begin(application, sources, plan)
-        with self._ran(application, [first, *sources[1:]], plan, original=original) as (outcome, output):
+        with self._chains.ran(application, [first, *sources[1:]], plan, original=original) as (outcome, output):
             return self._keep(key, application, sources, outcome, output, outcome.extra)
-
-    @contextmanager
-    def _ran(
-        self,
-        application: Application,
-        sources: Sequence[SourceFile],
-        plan: Plan,
-        *,
-        original: Size | None = None,
-        metadata: str | None = None,
-    ) -> Iterator[tuple[Outcome, BinaryIO]]:
-        """A chain that was run, and what it wrote, from its start."""
-        limits = application.limits
-        with ExitStack() as stack:
-            opened = [(stack.enter_context(self._descriptor(source)), source) for source in sources]
-            output = stack.enter_context(tempfile.TemporaryFile(dir=self._work))
-            port = stack.enter_context(self._way_out(limits)) if plan.visits else None
-            chain = Chain(
-                tasks=tuple((step.name, dict(step.options)) for step in plan.steps),
-                sources=[ChainSource(stream.fileno(), source.mimetype, source.filename) for stream, source in opened],
-                output=output.fileno(),
-                references=[len(step.references) for step in plan.steps],
-                application=application.api_key,
-                max_pixels=limits.max_pixels,
-                max_bytes=limits.max_bytes,
-                max_animation_pixels=limits.max_animation_pixels,
-                metadata=metadata or application.metadata_profile,
-                original=original,
-                proxy_port=port,
-            )
-            outcome = self._sandbox.run(chain)
-            output.seek(0)
-            yield outcome, output
-
-    @contextmanager
-    def _way_out(self, limits: Limits) -> Iterator[int | None]:
-        """The port by which one chain may visit pages, with as many bytes in all as a source may have."""
-        if self._guard is None:
-            yield None
-            return
-        with GuardProxy(self._guard, budget_bytes=limits.max_bytes, seconds=self._sandbox.seconds) as proxy:
-            yield proxy.port
-
-    @contextmanager
-    def _descriptor(self, source: SourceFile) -> Iterator[BinaryIO]:
-        """A source as a real file, whose descriptor is all that a decoder gets to see of it."""
-        with source.open() as stream:
-            try:
-                stream.fileno()
-            except OSError:
-                with _in_memory(stream, source.size) or tempfile.TemporaryFile(dir=self._work) as copy:
-                    while piece := stream.read(1 << 20):
-                        copy.write(piece)
-                    copy.flush()
-                    copy.seek(0)
-                    yield copy
-                return
-            yield stream
 
     def _keep(
         self,
@@ -361,7 +297,7 @@ class Renditions:
             return self._sizes[key]
         if self._copies is None or self._copies.sizing is None:
             return None
-        with self._ran(application, [source], self._copies.sizing) as (_, output):
+        with self._chains.ran(application, [source], self._copies.sizing) as (_, output):
             size = _read_size(output.read(_SIZE_TEXT))
         if len(self._sizes) >= _SIZES:
             self._sizes.clear()
@@ -374,7 +310,7 @@ class Renditions:
             kept = self.store.find(key, _folder(application, [source]))
             if kept is not None:
                 return kept
-            with self._ran(application, [source], making, metadata="all") as (outcome, output):
+            with self._chains.ran(application, [source], making, metadata="all") as (outcome, output):
                 return self._keep(key, application, [source], outcome, output, {"original": size})
 
     # -- taking away
@@ -406,16 +342,6 @@ class Renditions:
 
 def _folder(application: Application, sources: Sequence[SourceFile]) -> str:
     return folder_of(application.api_key, sources[0].handle, sources[0].digest)
-
-
-def _in_memory(stream: BinaryIO, size: int) -> BinaryIO | None:
-    """A part of a file as a file in memory, when it is small enough; the stream is at its end then."""
-    span = getattr(stream, "raw", None)
-    if not isinstance(span, FileSpan) or size > _IN_MEMORY or not hasattr(os, "memfd_create"):
-        return None
-    copy = span.copy()
-    stream.seek(0, os.SEEK_END)
-    return copy
 
 
 def _read_size(text: bytes) -> Size | None:
