@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,9 @@ Check = Callable[[str], None]
 
 
 class _Held:
-    """An open file that lives as long as somebody may want to read it, whatever becomes of its name."""
+    """An open file that lives as long as somebody may want to read it, whatever becomes of its name. Raises `OSError`."""
+
+    _descriptor: int = -1
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -43,7 +46,8 @@ class _Held:
             return stream
 
     def __del__(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,7 @@ class FetchedFiles:
         for note in self._folder.glob("*.json"):
             try:
                 entries.append((json.loads(note.read_text())["until"], note.with_suffix(".bin"), note))
-            except (OSError, ValueError, LookupError):
+            except (OSError, ValueError, LookupError, TypeError):
                 entries.append((0.0, note.with_suffix(".bin"), note))
         for until, data, note in sorted(entries, key=lambda entry: -entry[0]):
             size = _size(data)
@@ -99,15 +103,19 @@ class FetchedFiles:
                 data.unlink(missing_ok=True)
                 gone += 1
         for path in self._folder.iterdir():
-            if not path.with_suffix(".json").exists() and _age(path, now) > _ABANDONED:
+            if not path.with_suffix(".json").exists() and _age(path) > _ABANDONED:
                 path.unlink(missing_ok=True)
                 gone += 1
         return gone
 
     def _kept(self, key: str, max_bytes: int, check: Check) -> SourceFile | None:
         try:
-            note = _Note(**json.loads((self._folder / f"{key}.json").read_text()))
+            written = (self._folder / f"{key}.json").read_text()
+            note = _Note(**json.loads(written))
             held = _Held(self._folder / f"{key}.bin")
+            # A note is taken away before its data is replaced: if it is still there, what was opened is its data.
+            if (self._folder / f"{key}.json").read_text() != written:
+                return None
         except (OSError, ValueError, TypeError):
             return None
         if note.until <= self._clock():
@@ -116,9 +124,7 @@ class FetchedFiles:
             check(hop)
         if note.size > max_bytes:
             raise TooLarge(f"source of {note.size} bytes, limit {max_bytes}")
-        with held.open() as stream:
-            same = stream.seek(0, os.SEEK_END) == note.size
-        return _source(note, held) if same else None  # replaced by another process between note and data
+        return _source(note, held)
 
     def _fetched(self, key: str, url: str, max_bytes: int, check: Check, headers: Mapping[str, str] | None) -> SourceFile:
         hops: list[str] = []
@@ -150,6 +156,7 @@ class FetchedFiles:
             path.unlink(missing_ok=True)
 
     def _keep_it(self, key: str, path: Path, note: _Note) -> None:
+        (self._folder / f"{key}.json").unlink(missing_ok=True)
         path.replace(self._folder / f"{key}.bin")
         written = self._folder / f"{key}.{threading.get_ident()}.tmp"
         values: dict[str, Any] = {name: getattr(note, name) for name in _Note.__dataclass_fields__}
@@ -181,10 +188,10 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _age(path: Path, now: float) -> float:
-    """Seconds since a file was written; zero for one that has gone meanwhile."""
+def _age(path: Path) -> float:
+    """Seconds since a file was written, by the clock of file systems; zero for one that has gone meanwhile."""
     try:
-        return now - path.stat().st_mtime
+        return time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
 
