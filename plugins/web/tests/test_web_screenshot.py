@@ -12,7 +12,7 @@ from PIL import Image
 
 from secure_delivery.engine.outbound import OutboundGuard
 from secure_delivery.engine.proxy import GuardProxy
-from secure_delivery.plugin import Corrupt, MemoryFile, Unsupported
+from secure_delivery.plugin import MemoryFile, SourceFault, Unsupported
 from secure_delivery.plugin.testing import bind
 from secure_delivery_web import driver, transformations
 from secure_delivery_web.screenshot import PROGRAMS, _choices
@@ -180,7 +180,7 @@ def test_a_page_reaches_nothing_but_what_the_guard_lets_through(site: Any, shot:
         )
         shot(site.url("/nosy"), delay="1500")
         site.pages["/sent"] = ("redirect", away.encode())
-        with pytest.raises(Corrupt):
+        with pytest.raises(SourceFault):
             shot(site.url("/sent"))
         assert other.asked == []
 
@@ -195,7 +195,7 @@ def test_no_page_is_told_and_no_picture_of_an_error(site: Any, shot: Any, confin
         "https://localhost/",
         "http://no.such.invalid/",
     ):
-        with pytest.raises(Corrupt) as caught:
+        with pytest.raises(SourceFault) as caught:
             shot(url)
         assert caught.value.public == "urlscreenshot: there is no page at this address."
     with pytest.raises(Unsupported):
