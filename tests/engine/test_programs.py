@@ -185,6 +185,8 @@ def test_a_program_that_nobody_declared_or_installed_is_told_by_name(run: Runner
     with pytest.raises(Unsupported) as caught:
         run("", program="missing")
     assert caught.value.public == "This needs the program no-such-program-anywhere, which is not installed here."
+    with pytest.raises(Unsupported, match="no-such-browser is not installed"):
+        run("leave('a', 'x')", program="starter")
 
 
 def test_inputs_are_copies_under_names_of_ours_with_the_declared_suffixes(run: Runner) -> None:
@@ -345,7 +347,8 @@ def test_a_folder_for_results_that_was_exchanged_leads_nowhere(run: Runner, tmp_
 
 #: What a program may leave, as code; most of it hard to remove.
 LITTER = {
-    "read-only": "os.makedirs(out + '/a/b/c'); leave('a/b/c/f', '')\nfor p in ('/a/b/c', '/a/b', '/a', ''): os.chmod(out + p, 0)",
+    "read-only": "os.makedirs(out + '/a/b/c'); leave('a/b/c/f', '')\n"
+    "for p in ('/a/b/c', '/a/b', '/a', ''): os.chmod(out + p, 0)",
     "links": "os.symlink(TARGET, out + '/a'); os.symlink(TARGET + '/kept', out + '/b'); os.symlink('/', scratch + '/tmp/c')",
     "odd names": "for n in (b'\\xff\\n', b'-rf', b'x' * 255): os.close(os.open(os.fsencode(out) + b'/' + n, os.O_CREAT))",
     "no out": "os.rmdir(out); os.mkfifo(out)",

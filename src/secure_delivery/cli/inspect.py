@@ -6,19 +6,18 @@ import platform
 import shutil
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import typer
 from rich.text import Text
 
-from ..engine import Engine, confine
-from ..gate.errors import SecureDeliveryError
+from ..engine import Engine
+from . import examine
+from .examine import Finding, Grade
 from .output import AsJson, Config, engine_for, out, say_json, say_table
 
-Grade = Literal["good", "note", "bad"]
 _STYLE = {"good": "green", "note": "yellow", "bad": "bold red"}
 
 
@@ -49,15 +48,6 @@ def plugins(config: Config = None, as_json: AsJson = False) -> None:
     say_table(("plugin", "distribution", "origin", "offers", "state"), table)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the doctor's report."""
-
-    subject: str
-    grade: Grade
-    says: str
-
-
 def doctor(config: Config = None, as_json: AsJson = False) -> None:
     """Check what is configured, reachable, missing and insecure. Exit status 1 when something is bad."""
     with engine_for(config) as engine:
@@ -82,7 +72,8 @@ def _examine(engine: Engine) -> Iterator[Finding]:
     yield Finding("database", "good", f"{engine.database!r} answers and is up to date")
     yield from _key_findings(engine)
     yield Finding("storage", "good", f"{settings.storage}: provided by an installed plugin")
-    yield from _confinement(engine)
+    yield from examine.work(engine)
+    yield from examine.reach(engine)
     for report in engine.registry.reports:
         offers = sum(len(names) for names in report.offers.values())
         if report.problem:
@@ -113,21 +104,6 @@ def _key_findings(engine: Engine) -> Iterator[Finding]:
         beside = file.parent.absolute() == engine.settings.data.absolute()
         advice = "; keep a copy elsewhere, apart from the data" if beside else ""
         yield Finding("master key", "note" if beside else "good", f"from {file}{advice}")
-
-
-def _confinement(engine: Engine) -> Iterator[Finding]:
-    layers = confine.available()
-    missing = [layer for layer in engine.settings.sandbox_floor if not layers.get(layer)]
-    active = ", ".join(f"{name}" for name, there in layers.items() if there) or "none"
-    if missing:
-        yield Finding("decoders", "bad", f"confinement below the floor: {', '.join(missing)} missing; active: {active}")
-        return
-    try:
-        engine.start()
-    except SecureDeliveryError as fault:
-        yield Finding("decoders", "bad", str(fault))
-    else:
-        yield Finding("decoders", "good", f"{engine.settings.decoders} confined by {active}")
 
 
 def _applications(engine: Engine) -> Iterator[Finding]:

@@ -68,6 +68,15 @@ def find(program: Program) -> str | None:
     return next((path for name in program.executables if (path := shutil.which(name, path=SEARCH))), None)
 
 
+def missing(program: Program) -> str | None:
+    """The name of what must be installed before a program can run, or None."""
+    if find(program) is None:
+        return program.executables[0]
+    if program.needs and not any(shutil.which(name, path=SEARCH) for name in program.needs):
+        return program.needs[0]
+    return None
+
+
 class Programs:
     """Runs declared programs, one at a time, in a process with one thread.
 
@@ -77,6 +86,7 @@ class Programs:
     def __init__(self, programs: Mapping[str, Program], *, place: Path, limits: WorkLimits, layers: Collection[str]) -> None:
         self._programs = programs
         self._paths = {name: find(program) for name, program in programs.items()}
+        self._missing = {name: missing(program) for name, program in programs.items()}
         self._place = place
         self._limits = limits
         self._layers = frozenset(layers)
@@ -97,9 +107,8 @@ class Programs:
         program = self._programs.get(request.program)
         if program is None:
             raise Unsupported(f"no plugin declares the program {request.program[:60]!r}")
-        path = self._paths[request.program]
-        if path is None:
-            name = program.executables[0]
+        path, name = self._paths[request.program], self._missing[request.program]
+        if path is None or name is not None:
             raise Unsupported(f"{name} is not installed", public=f"This needs the program {name}, which is not installed here.")
         if program.network and request.port is None:
             raise Unsupported(public="This server does not visit pages.")

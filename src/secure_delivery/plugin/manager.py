@@ -78,6 +78,7 @@ _KINDS: Mapping[str, _Kind] = {
             "executables": lambda value: _texts(value) and bool(value),
             "arguments": _texts,
             "suffixes": lambda value: _texts(value) and bool(value),
+            "needs": _texts,
         },
     ),
     "previewers": _Kind(

@@ -263,7 +263,8 @@ class Program:
     * `network`: whether it may speak to the outside, which goes through the engine's address guard; `{proxy}` in an
       argument is the guard's `http://host:port`.
     * `memory`: bytes of address space, 0 for programs that reserve more than they use; `seconds`: wall time.
-    * `install`: how to get it, for `doctor`.
+    * `needs`: names or paths of what the program starts itself, of which one must be there: a script needs its browser.
+    * `install`: how to get all that, for `doctor`.
     """
 
     executables: tuple[str, ...]
@@ -274,6 +275,7 @@ class Program:
     network: bool = False
     memory: int = 0
     seconds: float = 45.0
+    needs: tuple[str, ...] = ()
     install: str = ""
 
 

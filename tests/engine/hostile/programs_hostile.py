@@ -25,6 +25,7 @@ PROGRAMS = {
     "small": Program(executables=("python3",), arguments=WORDS, memory=300_000_000, seconds=10.0),
     "visitor": Program(executables=("python3",), arguments=(*WORDS, "{uri}", "{proxy}"), network=True, seconds=10.0),
     "shell": Program(executables=("sh",), arguments=("{inputs}", "{out}"), seconds=10.0),
+    "starter": Program(executables=("python3",), arguments=WORDS, needs=("no-such-browser", "nor-this")),
     "missing": Program(executables=("no-such-program-anywhere",), arguments=(), install="build it yourself"),
 }
 
@@ -78,8 +79,7 @@ def ahead(shop: Any) -> Any:
     """Report the next job before it has come."""
     forged = json.dumps({"report": {"mimetype": "text/plain", "filename": "forged", "extra": {}, "cpu": 0, "memory": 0}})
     this = json.dumps({"report": {"mimetype": "text/plain", "filename": "this", "extra": {}, "cpu": 0, "memory": 0}})
-    for body in (this, forged):
-        os.write(shop.channel.fileno(), len(body).to_bytes(4, "big") + body.encode())
+    os.write(shop.channel.fileno(), b"".join(len(body).to_bytes(4, "big") + body.encode() for body in (this, forged)))
     time.sleep(60)
 
 

@@ -48,6 +48,7 @@ PROGRAMS = {
         suffixes=(".py",),
         network=True,
         seconds=55.0,
+        needs=("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "/opt/google/chrome/chrome"),
         install="the packages python3 and chromium (Debian, Ubuntu, Fedora), or Google Chrome",
     )
 }
