@@ -142,9 +142,10 @@ def test_a_telephone_is_a_telephone(site: Any, shot: Any) -> None:
 @needs_browser
 def test_the_delay_lets_a_page_finish(site: Any, shot: Any) -> None:
     """What a script does after a while is seen when there was time for it."""
-    site.pages["/late"] = page("", "setTimeout(() => document.body.style.background = 'red', 700)")
-    assert shot(site.url("/late"), mode="window", w="50", h="50", delay="0").getpixel((5, 5)) == BLUE
-    assert shot(site.url("/late"), mode="window", w="50", h="50", delay="2000").getpixel((5, 5)) == RED
+    site.pages["/too-late"] = page("", "setTimeout(() => document.body.style.background = 'red', 60000)")
+    assert shot(site.url("/too-late"), mode="window", w="50", h="50", delay="0").getpixel((5, 5)) == BLUE
+    site.pages["/late"] = page("", "setTimeout(() => document.body.style.background = 'red', 300)")
+    assert shot(site.url("/late"), mode="window", w="50", h="50", delay="4000").getpixel((5, 5)) == RED
 
 
 @needs_browser
