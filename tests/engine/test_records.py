@@ -154,7 +154,9 @@ SWITCHES: dict[str, Any] = {
     "leeway": 60,
     "max_age": 0,
     "public_cache": True,
-    "limits": Limits(max_bytes=2**40, max_pixels=7),
+    "limits": Limits(max_bytes=2**40, max_pixels=7, max_animation_pixels=9),
+    "metadata_profile": "no_location",
+    "aliases": {"assets": "https://assets.example.org/", "media": "folder:media/2026"},
 }
 
 
