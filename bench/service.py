@@ -2,7 +2,8 @@
 
 Knows: the command line of the server, wrk. Must not know: what happens inside.
 
-Cold requests ask for a width that nobody asked for before, one after the other. Warm ones ask for the same URL again, next
+New requests ask for a width that nobody asked for before, one after the other; the small ones among them start from the copy
+that the server made of the picture (what a picture costs the first time is measured by `peers`). Warm ones ask for the same URL again, next
 to a granian app that does nothing but answer as many bytes.
 """
 
@@ -70,7 +71,7 @@ def measure(effort: Effort, tick: Tick) -> list[Row]:
 
 
 def _cold(port: int, task: str, handle: str, effort: Effort, tick: Tick) -> Row:
-    """One client, a new width each time, next to the same transformation without a server around it."""
+    """One client, a new width of one picture each time, next to the same transformation without a server around it."""
     worker = Worker([sys.executable, str(BENCH / "worker.py")])
     widths = iter(range(200, 4000))
 
@@ -91,7 +92,7 @@ def _cold(port: int, task: str, handle: str, effort: Effort, tick: Tick) -> Row:
     value, low, high = ratio(taken["served"], taken["direct"])
     return Row(
         suite=NAME,
-        name="cold resize URL, one client / the transformation alone",
+        name="a new width of a picture already seen, one client / the transformation alone, of the whole file",
         value=value,
         low=low,
         high=high,
