@@ -3,8 +3,8 @@
 Knows: the command line of the server, wrk. Must not know: what happens inside.
 
 New requests ask for a width that nobody asked for before, one after the other; the small ones among them start from the copy
-that the server made of the picture (what a picture costs the first time is measured by `peers`). Warm ones ask for the same URL again, next
-to a granian app that does nothing but answer as many bytes.
+that the server made of the picture (what a picture costs the first time is measured by `peers`). Warm ones ask for the same
+URL again, next to a granian app that does nothing but answer as many bytes.
 """
 
 from __future__ import annotations
