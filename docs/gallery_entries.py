@@ -6,7 +6,10 @@ Knows: URLs and the files they work on. Must not know: how a picture is made.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 _SVG = b"""<svg xmlns="http://www.w3.org/2000/svg" width="240" height="160" viewBox="0 0 240 160">
@@ -28,6 +31,16 @@ class SourceOf:
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
 
 
+def _camera() -> bytes:
+    """A small picture as a camera would describe it."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110], exif[0x8298] = "Acme", "Acme One", "Jane Doe"
+    exif.get_ifd(0x8769).update({0x829A: 0.004, 0x8827: 200, 0x9003: "2026:05:01 10:30:00"})
+    out = BytesIO()
+    Image.new("RGB", (16, 16), "teal").save(out, "JPEG", exif=exif)
+    return out.getvalue()
+
+
 _PHOTOS = ROOT / "plugins" / "intelligence" / "tests" / "photos"
 _SAMPLES = ROOT / "examples" / "flask_app" / "samples"
 _PAPERS = ROOT / "examples" / "starlette_app" / "samples"
@@ -46,6 +59,7 @@ SOURCES = {
     "logo": SourceOf("logo.svg", _SVG),
     "style": SourceOf("style.css", _CSS),
     "script": SourceOf("script.js", _JS),
+    "camera": SourceOf("camera.jpg", _camera()),
     "words": SourceOf("words.txt", b"https://secure-delivery.example.org/"),
 }
 
@@ -162,6 +176,7 @@ ENTRIES: tuple[Entry, ...] = (
         ("compress", "resize=width:320/compress", "smaller, and looks the same"),
         ("no_metadata", "resize=width:320/no_metadata", "nothing but the picture"),
         ("imagesize", "imagesize", "", "photo", ""),
+        ("exif", "exif", "needs a policy that names `exif`", "camera", ""),
     ),
     *_pictures(
         "Documents",
@@ -169,7 +184,12 @@ ENTRIES: tuple[Entry, ...] = (
         ("slide", "slide", "a slide show", "report"),
         ("pdfinfo", "pdfinfo", "", "report", ""),
         ("pdfconvert", "pdfconvert=pageformat:a5,pages:[1]/output=format:png,density:45", "", "report", "png"),
-        ("pdfcreate", "pdfcreate/output=format:jpg,density:72,page:2/resize=width:240", "page 2 of what was put together", "report+lake"),
+        (
+            "pdfcreate",
+            "pdfcreate/output=format:jpg,density:72,page:2/resize=width:240",
+            "page 2 of what was put together",
+            "report+lake",
+        ),
         ("doc_to_images", "doc_to_images=pages:[1],density:40", "an archive of page pictures", "report", ""),
         ("doc_detection", "doc_detection=coords:true", "where the sheet of paper is", "plan", ""),
         ("qr", "qr", "a text as a code; of a picture, what the code says", "words", "png"),

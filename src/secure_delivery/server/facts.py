@@ -59,7 +59,7 @@ class Facts:
         chosen = wanted or _USUAL
         known: dict[str, Any] = dict(await self._context.run(self._describe, link, chosen))
         if "exif" in chosen:
-            known["exif"] = await self._read(application, link, "exif")
+            known["exif"] = await self._exif(application, link)
         if not _MEASURED.isdisjoint(chosen):
             known |= await self._dimensions(application, link)
         headers = {"cache-control": "no-store"} | cors_headers(request, application)
@@ -94,6 +94,15 @@ class Facts:
                 raise
             return {"width": None, "height": None}
         return {"width": int(size["width"]), "height": int(size["height"])}
+
+    async def _exif(self, application: Application, link: FileLink) -> Any:
+        """The EXIF tags of a picture by name; none for what is no picture, or a damaged one."""
+        try:
+            return await self._read(application, link, "exif")
+        except SecureDeliveryError as fault:
+            if fault.status >= 429 or "exif" not in self._context.engine.registry.transformations:
+                raise
+            return {}
 
     async def _read(self, application: Application, link: FileLink, task: str) -> Any:
         """What a task says of a file in JSON. Raises its faults, and `Unsupported` when nobody installed it."""

@@ -19,7 +19,7 @@ from PIL import Image
 from secure_delivery.plugin import Decoded, Media, WorkLimits, Workshop
 
 from . import engines, making
-from .decode import Facts, check_area, faults, inspect, set_up
+from .decode import Facts, check_area, faults, inspect, open_image, set_up
 from .drawing import Drawing, Pixels
 from .edits import Edit
 from .encode import Encoding, written_as
@@ -136,6 +136,14 @@ class Picture:
     @property
     def size(self) -> int | None:
         return len(self.kept[0]) if self.kept else None
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """Width and height of the encoded result, for whoever stores it; nothing while it is not encoded."""
+        if not self.kept:
+            return {}
+        with faults():
+            return {"size": list(open_image(BytesIO(self.kept[0]), self.form, self.limits).size)}
 
     def edited(self, edit: Edit) -> Picture:
         """The same with one more edit."""

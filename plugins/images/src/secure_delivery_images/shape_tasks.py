@@ -195,9 +195,7 @@ class SmartCrop(Effect):
         left, top, right, bottom = (round(side) for side in edit.box(picture.decoded()))
         return json_file({"coords": {"x": left, "y": top, "width": right - left, "height": bottom - top}}, "smart_crop.json")
 
-    def _found(
-        self, picture: Picture, options: Mapping[str, Any], shop: Workshop
-    ) -> Iterator[_Box]:
+    def _found(self, picture: Picture, options: Mapping[str, Any], shop: Workshop) -> Iterator[_Box]:
         """The boxes of what a detector found, within the picture."""
         for detector in self.asks(options):
             wanted = (options["object"] or "").lower() if detector == "objects" else ""

@@ -9,12 +9,9 @@ default, filter or rounding; not for a repaired crash. A new Pillow counts only 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
-from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from secure_delivery.plugin import (
     REQUIRED,
@@ -27,6 +24,7 @@ from secure_delivery.plugin import (
     choice,
     either,
     integer,
+    json_file,
     listing,
 )
 
@@ -323,22 +321,6 @@ class NoMetadata(PictureTask):
         return picture.encoded(metadata="none")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """A `Media` that says something about a file instead of being it."""
-
-    filename: str
-    data: bytes = field(repr=False)
-    mimetype: str = "application/json"
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def open(self) -> BinaryIO:
-        return BytesIO(self.data)
-
-
 class ImageSize(PictureTask):
     """`imagesize`: width and height in pixels, upright, as JSON."""
 
@@ -347,13 +329,12 @@ class ImageSize(PictureTask):
 
     def change(self, picture: Picture, options: Mapping[str, Any]) -> Media:
         width, height = picture.dimensions()
-        data = json.dumps({"width": width, "height": height}).encode()
-        return Report(filename="imagesize.json", data=data)
+        return json_file({"width": width, "height": height}, "imagesize.json")
 
 
 def transformations() -> dict[str, Transformation]:
     """Every task by its name in URLs."""
-    from . import format_tasks, many_tasks  # whose tasks are made from those here
+    from . import exif_task, format_tasks, many_tasks  # whose tasks are made from those here
     from .effects import transformations as effects
 
     return {
@@ -367,6 +348,7 @@ def transformations() -> dict[str, Transformation]:
         "compress": Compress(),
         "no_metadata": NoMetadata(),
         "imagesize": ImageSize(),
+        "exif": exif_task.Exif(),
         "pjpg": format_tasks.ProgressiveJpeg(),
         "auto_image": format_tasks.AutoImage(),
         "watermark": many_tasks.Watermark(),
