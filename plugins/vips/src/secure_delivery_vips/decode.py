@@ -32,7 +32,7 @@ from .unpack import unpacked  # noqa: E402
 #: Pixels from which on libvips is faster; below, setting up its pipeline costs more than it saves.
 WORTHWHILE = 200_000
 _DEFLATED = ("tiff_adobe_deflate", "tiff_deflate")
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 class VipsEngine:
@@ -59,7 +59,7 @@ class VipsEngine:
             image = self._load(source, access="sequential", fail_on="warning")
             if (image.width, image.height) != wanted.stored:
                 raise Corrupt("libvips finds another size than Pillow")
-            return _pixels(_smaller(_eight_bits(image), wanted))
+            return _pixels(_smaller(_eight_bits(image), wanted), wanted)
         except pyvips.Error as error:
             raise Corrupt(f"libvips: {error}") from error
 
@@ -84,14 +84,15 @@ def _smaller(image: Any, wanted: Wanted) -> Any:
     return image.resize(width / image.width, vscale=height / image.height, gap=1.0)
 
 
-def _pixels(image: Any) -> Image.Image:
+def _pixels(image: Any, wanted: Wanted) -> Image.Image:
     mode = _MODES[image.bands]
-    return Image.frombuffer(mode, (image.width, image.height), image.write_to_memory(), "raw", mode, 0, 1)
+    result = Image.frombuffer(mode, (image.width, image.height), image.write_to_memory(), "raw", mode, 0, 1)
+    return result.convert("RGBA") if mode == "LA" != wanted.mode else result  # as Pillow reads these
 
 
 def _png(wanted: Wanted) -> bool:
-    """Shades of grey with transparency have no form in common with Pillow's memory."""
-    return not (wanted.alpha and wanted.mode not in ("RGBA", "RGB", "P"))
+    """Of 16 bits one level that is not seen has to be looked for in all of them, which is done with Pillow."""
+    return not (wanted.alpha and wanted.mode.startswith("I"))
 
 
 def _tiff(wanted: Wanted) -> bool:
