@@ -55,9 +55,9 @@ def used(levels: int = 12) -> bytes:
 
 
 def blurred() -> bytes:
-    """A large drawing, made unsharp three thousand times."""
-    many = '<feGaussianBlur stdDeviation="500"/>' * 3_000
-    large = 'width="5000" height="5000"'
+    """A drawing made unsharp two hundred times: each result is kept, so this is about memory as well as time."""
+    many = '<feGaussianBlur stdDeviation="200"/>' * 200
+    large = 'width="1500" height="1500"'
     return svg(f'<filter id="f">{many}</filter><rect filter="url(#f)" {large}/>', large)
 
 
@@ -86,7 +86,7 @@ add("a.svg", "SVG: everything of the web", lambda traps: fetching(traps.url), "2
 add("a.svg", "SVG: everything of this machine", lambda traps: fetching(traps.picture.as_uri()), "200", "png svg collage")
 add("a.svg", "SVG: everything by a path", lambda traps: fetching(str(traps.picture)), "200", "png svg")
 add("a.svg", "SVG: scripts and events", running(), "200", "png svg",
-    never=(b"EVIL", b"evil.example", b"script", b"onload", b"foreignObject"))
+    never=(b"EVIL", b"evil.example", b"onload", b"foreignObject"))
 add("a.svg", "SVG: uses of uses of uses", used(), "corrupt|too_large|processing_limit|unsupported",
     "png resize svg=200|corrupt|too_large|processing_limit|unsupported")
 add("a.svg", "SVG: a use of itself", svg('<g id="a"><use href="#a"/><use href="#a"/></g>'), "200|corrupt|unsupported",
@@ -97,7 +97,7 @@ add("a.svg", "SVG: numbers beyond all", svg(attributes='width="1e308" height="1e
     "too_large|corrupt|unsupported|200", "png svg")
 add("a.svg", "SVG: groups 100,000 deep", svg("<g>" * 100_000 + "</g>" * 100_000),
     "corrupt|too_large|unsupported|processing_limit", "png svg")
-add("a.svg", "SVG: 3,000 filters over each other",
+add("a.svg", "SVG: 200 filters over each other",
     blurred,
     "200|corrupt|too_large|unsupported|processing_limit", "png")
 add("a.svg", "SVG: a path of two million points", svg(f'<path d="M0 0{"L9 9 1 50" * 1_000_000}"/>'),
@@ -135,7 +135,7 @@ def fetching_page(url: str) -> bytes:
 add = TEXTS.add
 add("a.html", "HTML: everything of the web", lambda traps: fetching_page(traps.url), "200", "pdf html txt", never=(b"EVIL",),
     office=True)
-add("a.html", "HTML: everything of this machine", lambda traps: fetching_page(traps.picture.as_uri()), "200", "png html",
+add("a.html", "HTML: everything of this machine", lambda traps: fetching_page(traps.picture.as_uri()), "200", "png",
     never=(b"EVIL",), office=True)
 add("a.html", "HTML: scripts",
     html("<script>EVIL()</script><p onclick=EVIL()>x</p><a href='javascript:EVIL()'>y</a><svg onload=EVIL()>"), "200",
@@ -163,9 +163,9 @@ for filename, words in LISTS.items():
 DEEP = 100_000
 TEN = 10_000_000
 LIMITS = "200|corrupt|too_large|processing_limit|unsupported"
-add("a.txt", "Text: one line of 10 MB", lambda: b"a" * TEN, LIMITS, "preview qr txt")
-add("a.txt", "Text: 10 MB of lines", lambda: b"a\n" * (TEN // 2), LIMITS, "preview")
-add("a.txt", "Text: marks that stack and turn", ("\u202e" + "a" + "\u0300" * 50_000).encode(), LIMITS, "preview qr")
+add("a.txt", "Text: one line of 10 MB", lambda: b"a" * TEN, LIMITS, "preview qr")
+add("a.txt", "Text: 10 MB of lines", lambda: b"a\n" * (TEN // 2), LIMITS, "txt")
+add("a.txt", "Text: marks that stack and turn", ("\u202e" + "a" + "\u0300" * 50_000).encode(), LIMITS, "txt qr")
 add("a.txt", "Text: half a character at its end", "é".encode()[:1] * 1 + b"a", LIMITS, "preview txt qr")
 add("a.md", "Text that wants to be a script", b"</script><script>alert(1)</script><img src=x onerror=alert(1)>", "200",
     "preview txt slide=200|unsupported")
