@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ from secure_delivery.plugin.protocols import WorkLimits
 pytestmark = pytest.mark.skipif(not confine.LINUX, reason="external programs are confined on Linux only")
 
 PLUGIN = PluginChoice(extra=["programs_hostile"], path=[str(Path(__file__).parent / "hostile")], warm=[])
-LIMITS = WorkLimits(seconds=15.0, cpu_seconds=6, memory=400_000_000, bytes=5_000_000)
+LIMITS = WorkLimits(seconds=30.0, cpu_seconds=6, memory=400_000_000, bytes=5_000_000)
 PLAIN = {"word": "plain", "number": 1}
 #: What every script begins with: its folders, and a way to try things and say how they ended.
 START = """
@@ -79,8 +79,10 @@ class Runner:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("place")
+def place() -> Iterator[Path]:
+    """Not in /tmp, which is another one for programs."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +281,7 @@ def test_at_the_deadline_a_program_ends_with_all_it_started(way: str, run: Runne
         pytest.skip("without a room of its own, what forks without end is not certain to be caught")
     begun = time.monotonic()
     with pytest.raises((ProcessingLimit, Corrupt)):
-        run(STAYING[way])
+        run(STAYING[way], program="quick")
     assert time.monotonic() - begun < LIMITS.seconds
     assert survivors(run.place) == []
 
@@ -300,10 +302,10 @@ def test_the_decoder_that_asked_lives_on_and_can_ask_again(run: Runner) -> None:
 def test_a_worker_that_is_killed_takes_a_running_program_along(sandbox: Sandbox, place: Path) -> None:
     with ThreadPoolExecutor(1) as thread:
         job = thread.submit(Runner(sandbox, place), STAYING["daemon beside"])
-        awaited(lambda: len(survivors(place)) >= 3)
+        awaited(lambda: len(survivors(place)) == 2)
         os.kill(workers(sandbox)[0], signal.SIGKILL)
         with pytest.raises(ProcessingLimit):
-            job.result(20)
+            job.result(40)
     awaited(lambda: survivors(place) == [])
     assert Runner(sandbox, place)("leave('a', 'x')") == {"a": "x"}
     assert list(place.iterdir()) == [], "the worker that came instead has swept"
@@ -327,10 +329,10 @@ def test_closing_ends_a_running_program_at_once(tmp_path: Path) -> None:
     pool.start()
     with ThreadPoolExecutor(1) as thread:
         job = thread.submit(Runner(pool, tmp_path), STAYING["daemon beside"])
-        awaited(lambda: len(survivors(tmp_path)) >= 3)
+        awaited(lambda: len(survivors(tmp_path)) == 2)
         pool.close()
         with pytest.raises(Busy):
-            job.result(20)
+            job.result(40)
     assert survivors(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
@@ -354,8 +356,7 @@ LITTER = {
     "no out": "os.rmdir(out); os.mkfifo(out)",
     "thousands": "[os.close(os.open(f'{out}/{n}', os.O_CREAT)) for n in range(10_000)]",
     "deep": "os.chdir(out)\nfor n in range(3000): os.mkdir('d'); os.chdir('d')",
-    "deep and closed": "os.chdir(out)\nfor n in range(30): os.mkdir('d'); os.chdir('d')\n"
-    "for n in range(30): os.chmod('.', 0); os.chdir('..')",
+    "deep and closed": "os.makedirs(out + '/d' * 30)\nfor n in range(30, 0, -1): os.chmod(out + '/d' * n, 0)",
 }
 
 
@@ -364,7 +365,7 @@ def test_the_folder_is_removed_whatever_is_in_it_and_links_are_not_followed(what
     (tmp_path / "kept").write_text("kept")
     try:
         run(f"TARGET = {str(tmp_path)!r}\n" + LITTER[what])
-    except (Corrupt, TooLarge):
+    except SecureDeliveryError:
         pass
     assert list(run.place.iterdir()) == []
     assert (tmp_path / "kept").read_text() == "kept"
@@ -411,10 +412,7 @@ FILLING = {
 @pytest.mark.parametrize("what", FILLING)
 def test_a_program_that_fills_its_folder_is_ended_before_its_time(what: str, run: Runner) -> None:
     if what == "hidden" and os.geteuid() == 0:
-        FILLING["hidden"] += "\n"  # root looks everywhere: then it simply comes to its deadline
-        with pytest.raises((TooLarge, ProcessingLimit)):
-            run(FILLING[what])
-        return
+        pytest.skip("root looks everywhere")
     with pytest.raises(TooLarge, match="filled its folder"):
         run(FILLING[what])
 
@@ -422,41 +420,54 @@ def test_a_program_that_fills_its_folder_is_ended_before_its_time(what: str, run
 # ------------------------------------------------------------------------------------------------- what it may not reach
 
 
+class Canary:
+    """Listeners of all kinds: three on one port of loopback, or of that name, and one at a path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stream = socket.create_server(("127.0.0.1", 0))
+        self.port = self.stream.getsockname()[1]
+        self.datagrams = socket.socket(type=socket.SOCK_DGRAM)
+        self.datagrams.bind(("127.0.0.1", self.port))
+        self.abstract = socket.socket(socket.AF_UNIX)
+        self.abstract.bind(f"\0canary-{self.port}")
+        self.abstract.listen()
+        self.path = folder / "socket"
+        self.local = socket.socket(socket.AF_UNIX)
+        self.local.bind(str(self.path))
+        self.path.chmod(0o777)
+        self.local.listen()
+        self.all = {"tcp": self.stream, "udp": self.datagrams, "abstract": self.abstract, "path": self.local}
+
+    def heard(self) -> list[str]:
+        """Which of them somebody has spoken to."""
+        poll = select.poll()
+        names = {one.fileno(): name for name, one in self.all.items()}
+        for descriptor in names:
+            poll.register(descriptor, select.POLLIN)
+        return sorted(names[descriptor] for descriptor, _ in poll.poll(0))
+
+    def close(self) -> None:
+        for one in self.all.values():
+            one.close()
+
+
 @pytest.fixture
-def canary() -> Iterator[tuple[int, list[str]]]:
-    """Servers of all kinds on one port of loopback, and whom they heard."""
-    heard: list[str] = []
+def canary(tmp_path: Path) -> Iterator[Canary]:
+    canary = Canary(tmp_path)
+    yield canary
+    canary.close()
+
+
+def test_the_canary_hears(canary: Canary) -> None:
+    assert canary.heard() == []
     with ExitStack() as stack:
-        stream = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        port = stream.getsockname()[1]
-        datagrams = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
-        datagrams.bind(("127.0.0.1", port))
-        abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
-        abstract.bind(f"\0canary-{port}")
-        abstract.listen()
-
-        def listen(name: str, action: Callable[[], Any]) -> None:
-            try:
-                while True:
-                    action()
-                    heard.append(name)
-            except OSError:
-                return
-
-        for name, listener, action in (
-            ("tcp", stream, stream.accept),
-            ("udp", datagrams, lambda: datagrams.recvfrom(10)),
-            ("abstract", abstract, abstract.accept),
-        ):
-            thread = threading.Thread(target=listen, args=(name, action))
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(listener.shutdown, socket.SHUT_RDWR) if name != "udp" else stack.callback(
-                lambda: socket.socket(type=socket.SOCK_DGRAM).close()
-            )
-        yield port, heard
-        datagrams.sendto(b"", ("127.0.0.1", port))
-        datagrams.close()
+        one = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+        two, three = (stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2))
+        one.sendto(b"x", ("127.0.0.1", canary.port))
+        two.connect(str(canary.path))
+        three.connect(f"\0canary-{canary.port}")
+        with socket.create_connection(("127.0.0.1", canary.port)):
+            assert canary.heard() == ["abstract", "path", "tcp", "udp"]
 
 
 REACHING = """
@@ -485,26 +496,15 @@ attempt("pair", lambda: pair(PATH))
 
 
 @pytest.mark.parametrize("program", ["script", "visitor"])
-def test_no_listener_is_ever_contacted_by_a_program(
-    program: str, run: Runner, canary: tuple[int, list[str]], tmp_path: Path
-) -> None:
-    port, heard = canary
-    with socket.socket(socket.AF_UNIX) as local, socket.create_server(("127.0.0.1", 0)) as proxy:
-        local.bind(str(tmp_path / "socket"))
-        (tmp_path / "socket").chmod(0o777)
-        local.listen()
-        code = REACHING.replace("PORT", str(port)).replace("PATH", repr(str(tmp_path / "socket")))
-        if program == "visitor":
-            made = visit(run, "http://example.com/", code + TELL, proxy.getsockname()[1])
-            told = json.loads(made["told.json"])
-        else:
-            told = run.told(code, port=proxy.getsockname()[1])
-        local.settimeout(0)
-        with pytest.raises(BlockingIOError):
-            local.accept()
+def test_no_listener_is_ever_contacted_by_a_program(program: str, run: Runner, canary: Canary) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        code = REACHING.replace("PORT", str(canary.port)).replace("PATH", repr(str(canary.path))) + TELL
+        port = proxy.getsockname()[1]
+        made = visit(run, "http://example.com/", code, port) if program == "visitor" else run(code, port=port)
+    told = json.loads(made["told.json"])
     assert {name: end for name, (end, _) in told.items() if end == "done"} == {}
     assert len(told) == 13
-    assert heard == []
+    assert canary.heard() == []
 
 
 def visit(run: Runner, address: str, code: str, port: int | None) -> dict[str, str]:
@@ -611,13 +611,13 @@ def test_a_room_of_its_own_shows_no_other_process_and_no_file_of_others_in_tmp(r
         """
 told["processes"] = [name for name in os.listdir("/proc") if name.isdigit()]
 told["tmp"] = os.listdir("/tmp")
-told["root"] = sorted(os.listdir("/"))
+told["there"] = [path for path in ("/root", "/home", "/run", "/srv", "/var/run", "/etc/shadow") if os.path.lexists(path)]
 told["network"] = [line.split(":")[0].strip() for line in open("/proc/self/net/dev").readlines()[2:]]
 """
     )
     assert told["processes"] == ["1"]
-    assert not {"root", "home", "run", "srv", "mnt", "boot"} & set(told["root"])
-    assert set(told["tmp"]) <= {run.place.relative_to("/tmp").parts[0] if run.place.is_relative_to("/tmp") else ""}
+    assert told["there"] == []
+    assert told["tmp"] == []
     assert told["network"] == ["lo"]
 
 

@@ -331,8 +331,9 @@ def _listen(connection: socket.socket, shop: _Shop, child: _Child, job: _Job) ->
             if not isinstance(message, dict):
                 raise ValueError("no message")
             if "report" in message:
-                report = message["report"]
-                return report if isinstance(report, dict) else None
+                if not isinstance(message["report"], dict):
+                    raise ValueError("no report")
+                return message["report"]
             _oblige(connection, shop, child, message, job)
         raise TimeoutError
     finally:
