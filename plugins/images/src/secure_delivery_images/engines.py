@@ -6,12 +6,12 @@ Pillow reads the header of every file, and its own decoder whatever no engine ta
 smaller ones: limits, metadata, colour profiles, orientation, edits and encoding are the same whoever decodes. Measured with
 `bench/images.py` as speed relative to sharp (300 pixels from 12 megapixels, one core), Pillow's own decoder in brackets:
 
-    JPEG              Pillow, at a fraction of the size    1.0
-    progressive JPEG  Pillow, at a fraction of the size    1.1
-    PNG               libvips (plugin `vips`)              README there   [0.57]
-    TIFF              libvips where it is deflated         README there
-    WebP              libwebp itself, see `webp`           1.2            [0.66]
-    AVIF              Pillow                               2.4
+    JPEG              Pillow, at a fraction of the size       1.03
+    progressive JPEG  Pillow, at a fraction of the size       1.10
+    PNG               libvips and ISA-L (plugin `vips`)       1.16   [0.57]
+    WebP              libwebp itself, see `webp`              1.10   [0.66]
+    AVIF              Pillow                                  2.40
+    TIFF              libvips where deflated, else Pillow     1.3 of Pillow's speed
 
 What is not in this table is read by Pillow. A plugin calls `provide` in its `register_transformations`, so one that is
 blocked or cannot work offers nothing. The server process imports this module; an engine is loaded by a worker.
