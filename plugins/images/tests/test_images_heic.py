@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def test_a_telephone_picture_comes_out_upright_and_in_its_colours(name: str, cha
         result = opened(chain(media, ("resize", {"w": "32"}), ("output", {"format": wanted})))
         assert result.size == (32, 24)
         assert looks_like(result, "RGBY", 16)
-    assert content(chain(media, "imagesize")) == b'{"width": 64, "height": 48}'
+    assert json.loads(content(chain(media, "imagesize"))) == {"width": 64, "height": 48}
 
 
 def test_a_telephone_picture_becomes_a_jpeg_unless_something_else_is_said(chain: Any, opened: Any) -> None:
