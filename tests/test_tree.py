@@ -16,7 +16,11 @@ ROOT = Path(__file__).parent.parent
 UNSAFE = ("pickle", "marshal", "shelve", "yaml", "xml")
 #: The one place that reads XML with the standard library's parser, and what it must say to it.
 CLOSED_TO_ENTITIES = {
-    "plugins/svg/src/secure_delivery_svg/clean.py": ("XML_PARAM_ENTITY_PARSING_NEVER", "EntityDeclHandler", "ExternalEntityRefHandler")
+    "plugins/svg/src/secure_delivery_svg/clean.py": (
+        "XML_PARAM_ENTITY_PARSING_NEVER",
+        "EntityDeclHandler",
+        "ExternalEntityRefHandler",
+    )
 }
 SHIPPED = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "plugins").glob("*/src/**/*.py")])
 

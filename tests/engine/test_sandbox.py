@@ -135,9 +135,7 @@ def test_the_source_is_read_from_its_start_and_its_position_stays(run: Runner) -
         source.write(b"whole text")
         source.flush()
         source.seek(4)
-        chain = Chain(
-            tasks=[("upper", {})], sources=[ChainSource(source.fileno(), "text/plain", "a")], output=output.fileno()
-        )
+        chain = Chain(tasks=[("upper", {})], sources=[ChainSource(source.fileno(), "text/plain", "a")], output=output.fileno())
         run.sandbox.run(chain)
         output.seek(0)
         assert (output.read(), source.tell()) == (b"WHOLE TEXT", 4)

@@ -51,9 +51,7 @@ def b64(value: object) -> str:
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[Outside]:
-    with Outside(
-        {"/a.jpg": ok(picture(40, 20)), "/a.jpg?x=1": ok(picture(40, 20))}
-    ) as outside:
+    with Outside({"/a.jpg": ok(picture(40, 20)), "/a.jpg?x=1": ok(picture(40, 20))}) as outside:
         yield outside
 
 

@@ -258,28 +258,24 @@ class Renditions:
 
     def _begin(self, application: Application, sources: Sequence[SourceFile], plan: Plan) -> tuple[SourceFile, Size | None]:
         """What a chain starts from: its source, or a smaller copy of it with the size of the picture that it stands for."""
-        source = sources[0]
-        making = None if self._copies is None else self._copies.plan(source, plan)
-        if self._copies is None or making is None:
-            return source, None
-        folder = _folder(application, sources)
-        key = f"copy-{self.key(application, [source], making)}"
-        kept = self.store.find(key, folder)
+        source, folder = sources[0], _folder(application, sources)
+        plans = {} if self._copies is None else self._copies.plans(source, plan)
+        keys = {side: f"copy-{self.key(application, [source], making)}" for side, making in plans.items()}
+        found = {side: kept for side, key in keys.items() if (kept := self.store.find(key, folder)) is not None}
         try:
-            if kept is None:
-                if not self.store.shown(folder):
-                    return source, None  # the first result: perhaps the only one
-                size = self._size(key, application, source)
-                if size is None or not self._copies.serves(plan, source.mimetype, size):
-                    return source, None
-                kept = self._copied(key, application, source, making, size)
+            if not plans or not (found or self.store.shown(folder)):
+                return source, None  # the first result: perhaps the only one
+            known = next(iter(found.values()), None)
+            size = (
+                self._size(application, source) if known is None else (known.extra["original"][0], known.extra["original"][1])
+            )
+            side = self._side(application, source, plan, size)
+            if size is None or side is None:
+                return source, None
+            kept = found.get(side) or self._copied(keys[side], application, source, plans[side], size)
         except SecureDeliveryError as fault:  # the chain itself will say what is wrong with the picture, if anything is
             logger.info("no copy of %s: %s", source.handle, fault)
-            self._sizes[key] = None
-            return source, None
-        width, height = kept.extra["original"]
-        fits = width * height <= application.limits.max_pixels and self._copies.serves(plan, source.mimetype, (width, height))
-        if not fits:
+            self._sizes[source.digest] = None
             return source, None
         copy = SourceFile(
             handle=None,
@@ -289,10 +285,17 @@ class Renditions:
             size=kept.size,
             open=lambda: self.store.open(kept),
         )
-        return copy, (width, height)
+        return copy, size
 
-    def _size(self, key: str, application: Application, source: SourceFile) -> Size | None:
+    def _side(self, application: Application, source: SourceFile, plan: Plan, size: Size | None) -> int | None:
+        """The side of the copy that a chain can start from; None where the original has to do, or is too large to be one."""
+        if self._copies is None or size is None or size[0] * size[1] > application.limits.max_pixels:
+            return None
+        return self._copies.side(plan, source.mimetype, size)
+
+    def _size(self, application: Application, source: SourceFile) -> Size | None:
         """Width and height of a picture, upright; None when it has none."""
+        key = source.digest
         if key in self._sizes:
             return self._sizes[key]
         if self._copies is None or self._copies.sizing is None:

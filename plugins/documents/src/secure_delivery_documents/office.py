@@ -76,7 +76,7 @@ PROGRAM = Program(
     suffixes=("{suffix}",),
     # Dates in results would differ from run to run; the picture-less backend looks for no screen.
     environment={"SOURCE_DATE_EPOCH": "315532800", "SAL_USE_VCLPLUGIN": "svp", "TZ": "UTC"},
-    memory=4_000_000_000,  # it maps less than one for the largest files that it is given; a hostile one must not take the machine
+    memory=4_000_000_000,  # it maps less than one for the largest of our files; a hostile one must not take the machine
     install="apt-get install libreoffice-writer-nogui libreoffice-calc-nogui libreoffice-impress-nogui libreoffice-draw-nogui",
 )
 
