@@ -128,12 +128,13 @@ def attempts(link: FileLink) -> dict[str, tuple[str, str, bytes | None]]:
         "convert": ("GET", f"/resize=width:5/{link.handle}", None),
         "write": ("POST", f"/api/file/{link.handle}", b"new"),
         "remove": ("DELETE", f"/api/file/{link.handle}", None),
+        "write purge": ("DELETE", f"/api/file/{link.handle}/renditions", None),
         "pick": ("POST", f"/api/store/S3?key={link.application}", b"new"),
         "exif": ("GET", f"/{link.handle}/metadata?exif=true", None),
     }
 
 
-@pytest.mark.parametrize("needed", ["read", "read api", "stat", "convert", "write", "remove", "pick", "exif"])
+@pytest.mark.parametrize("needed", ["read", "read api", "stat", "convert", "write", "write purge", "remove", "pick", "exif"])
 def test_each_request_needs_its_own_call_and_no_other_call_will_do(server: Server, needed: str) -> None:
     application = server.application(require_policy=True)
     link = server.put(application, picture(40, 30), "a.jpg")
@@ -220,6 +221,18 @@ def test_what_is_no_picture_has_no_width(server: Server) -> None:
     for content in (b"just words", b"\xff\xd8\xff broken picture"):
         link = server.put(application, content)
         assert server.get(f"/{link.handle}/metadata?width=true&height=true").json() == {"width": None, "height": None}
+
+
+def test_results_of_a_file_are_purged_on_request_and_made_again(server: Server) -> None:
+    application = server.application()
+    link = server.put(application, picture(40, 30), "a.jpg")
+    for width in (5, 6):
+        assert server.get(f"/resize=width:{width}/{link.handle}").status == 200
+    target = f"/api/file/{link.handle}/renditions?{query(application, 'write')}"
+    assert server.request("DELETE", target).json() == {"purged": 2}
+    assert server.engine.renditions.of(application.api_key, link.handle) == []
+    assert server.get(f"/resize=width:5/{link.handle}").status == 200
+    assert server.request("DELETE", target).json() == {"purged": 1}
 
 
 def test_exif_needs_a_policy_that_names_it_even_in_an_open_application(server: Server) -> None:

@@ -67,6 +67,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             *_only("/health/ready", ops.ready, "GET"),
             *_only("/api/store/{provider}", files.store, "POST"),
             *_only("/api/file/{handle}/metadata", files.metadata, "GET"),
+            *_only("/api/file/{handle}/renditions", files.purge, "DELETE"),
             *_only("/api/file/{handle}/convert", legacy.convert, "GET", "POST"),
             *_only("/api/file/{handle}", files.file, "GET", "POST", "PUT", "DELETE"),
             *_only("/{handle}/metadata", files.metadata, "GET"),

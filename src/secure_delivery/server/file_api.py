@@ -114,6 +114,14 @@ class FileAPI:
         await self._context.run(self._context.engine.files.remove, link, keep_blob=keep)
         return PlainTextResponse("success", headers=_NO_STORE | cors_headers(request, application))
 
+    async def purge(self, request: Request) -> Response:
+        """`DELETE /api/file/{handle}/renditions`: drop what was made of a file; says how many results there were."""
+        link = await self._find(request)
+        application = await self._context.owner(link.application)
+        self._context.judge(request, application, Call.WRITE, handle=link.handle)
+        count = await self._context.run(self._context.engine.renditions.purge, link.application, link.handle)
+        return JSONResponse({"purged": count}, headers=_NO_STORE | cors_headers(request, application))
+
     async def _overwrite(self, request: Request, link: FileLink) -> Response:
         """New content under the old handle and name: one official client calls every part "filename"."""
         values = parameters(request)
