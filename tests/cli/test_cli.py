@@ -537,7 +537,8 @@ def test_kept_results_are_counted_and_dropped_by_file_by_application_and_all(
 
 def test_plugins_are_listed_with_what_they_offer(run: Run) -> None:
     found = {item["name"]: item for item in run("plugins", "--json").json()}
-    assert found["builtin"]["offers"] == {"storages": ["local"]} and found["builtin"]["problem"] is None
+    assert found["builtin"]["offers"]["storages"] == ["local"] and found["builtin"]["problem"] is None
+    assert "tags" in found["builtin"]["offers"]["transformations"]
     assert "resize" in found["images"]["offers"]["transformations"]
     said = run("plugins")
     assert said.status == 0 and "builtin" in said.out and "resize" in said.out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,9 +35,11 @@ class Noting:
         self._sandbox = sandbox
         self.running = True
         self.chains: list[str] = []
+        self.before: Callable[[], None] = lambda: None
 
     def run(self, chain: Chain) -> Outcome:
         self.chains.append(f"{chain.tasks[0][0]} {'copy' if chain.original else 'file'}")
+        self.before()
         return self._sandbox.run(chain)
 
 
@@ -234,13 +236,18 @@ def test_a_file_that_is_removed_while_its_copy_is_made_leaves_none(studio: Studi
     link = studio.put(photo)
     studio.get(link, "resize=width:300")
     studio.chains()
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(studio.get, link, "resize=width:200")
-        while len(studio.noting.chains) < 2:
-            pass
-        studio.engine.files.remove(link)
+
+    def removing() -> None:
+        if studio.noting.chains[-1] == "resize file":  # this makes the copy
+            studio.engine.files.remove(link)
+
+    studio.noting.before = removing
+    try:
         with pytest.raises(NotFound):
-            waiting.result()
+            studio.get(link, "resize=width:200")
+    finally:
+        studio.noting.before = lambda: None
+    assert "resize file" in studio.noting.chains
     assert studio.copies() == []
     assert studio.engine.renditions.kept(link.application).size == 0
 

@@ -394,7 +394,7 @@ os.chdir(here)
 scratch_module.remove(place / "run")
 print(os.listdir(place))
 """
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(folder.stat().st_mode | 0o011)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd="/")
     tmp_path.chmod(0o700)

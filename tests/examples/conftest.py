@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECRET = "kT4vWq9zL2mXr7Yb1NcD8sGf5HjP0aEu"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,22 +123,6 @@ def gallery(start: Callable[..., Example]) -> Example:
 @pytest.fixture
 def store(start: Callable[..., Example]) -> Example:
     return start("starlette_app")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium. Without one: a visible skip, and a failure where CI promises one."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no Chromium for the page tests")
-        pytest.skip("no Chromium: install one to run the page tests")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=found, headless=True, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from secure_delivery.gate.errors import ConfigurationError
-from secure_delivery.plugin import Event, Needs, Param, Settings, hookimpl, text
+from secure_delivery.plugin import Event, Needs, Param, Program, Settings, hookimpl, text
 from secure_delivery.plugin.manager import KINDS, PluginReport, Registry, load
 from secure_delivery.plugin.testing import MemoryFile, TransformationContract, content
 
@@ -377,6 +377,8 @@ def test_every_kind_arrives_in_its_own_mapping() -> None:
         extractors={"exif": Section("exif")},
         queues={"bell": SimpleNamespace(announce=lambda job_id: None)},
         scanners={"clam": SimpleNamespace(scan=lambda media: None)},
+        detectors={"lengths": SimpleNamespace(version="1", detect=lambda media, options, limits: {})},
+        programs={"sorted_lines": Program(executables=("sort",), arguments=("{inputs}",))},
     )
     registry = load(extra={"all": plugin})
     assert report(registry, "all").problem is None
@@ -512,7 +514,7 @@ def test_a_plugin_that_is_not_available_hears_nothing() -> None:
 
 
 def test_the_projects_own_defaults_come_as_a_plugin_and_offer_nothing_unasked(tmp_path: Path) -> None:
-    assert report(load(), "builtin").offers == {}
+    assert "storages" not in report(load(), "builtin").offers
     registry = load(settings={"builtin": {"root": str(tmp_path / "files")}})
     assert report(registry, "builtin").offers["storages"] == ("local",)
     assert list(tmp_path.iterdir()) == [], "registering touches no disk"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +24,6 @@ from secure_delivery_documents.office import PROGRAM
 from secure_delivery_documents.tasks import transformations
 
 TASKS = transformations()
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 XML = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -284,19 +282,3 @@ def office(confined: Callable[..., MemoryFile]) -> Callable[..., MemoryFile]:
             pytest.fail(f"no LibreOffice: {PROGRAM.install}")
         pytest.skip(f"no LibreOffice: {PROGRAM.install}")
     return confined
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A headless Chromium. Without one: a visible skip, and a failure where CI promises one."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no Chromium for the page tests")
-        pytest.skip("no Chromium: install one to run the page tests")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=found, headless=True, args=FLAGS)
-        yield launched
-        launched.close()

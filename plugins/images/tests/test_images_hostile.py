@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from secure_delivery.plugin import SecureDeliveryError, Unsupported
+from secure_delivery.plugin import Corrupt, SecureDeliveryError, Unsupported
 from secure_delivery.plugin.testing import MemoryFile, content
 from secure_delivery_images.headers import announced, format_of, png_exif
 from secure_delivery_images.metadata import PROFILES
@@ -199,8 +199,8 @@ def test_a_polyglot_comes_out_as_a_picture_and_nothing_else(
     "start", [b"%PDF-1.7\n", b"<svg xmlns='http://www.w3.org/2000/svg'>", b"PK\x03\x04", b"#!/bin/sh\n", b"\0"]
 )
 def test_a_picture_behind_something_else_is_no_picture(start: bytes, chain: Any, saved: Any, quadrants: Any) -> None:
-    """The first bytes decide; nobody searches a file for a picture."""
-    with pytest.raises(Unsupported):
+    """The first bytes decide; nobody searches a file for a picture. (To a reader of drawings it is a damaged one.)"""
+    with pytest.raises((Unsupported, Corrupt)):
         chain(MemoryFile(start + saved(quadrants(), "JPEG").data), "flip")
 
 

@@ -61,9 +61,9 @@ def test_a_task_on_a_transparent_picture_looks_as_it_did(
 
 
 def test_every_task_has_a_kept_picture() -> None:
-    """But for `imagesize`, which makes none, and those that are looked at beside their own tests."""
+    """But for `imagesize` and `exif`, which make none, and those that are looked at beside their own tests."""
     looked_at = {task if isinstance(task, str) else task[0] for _, tasks in LOOKS for task in tasks}
-    elsewhere = {"watermark", "collage", "animate", "imagesize"}
+    elsewhere = {"watermark", "collage", "animate", "imagesize", "exif"}
     from secure_delivery_images.effects import transformations as effects
 
     assert set(transformations()) - set(effects()) == looked_at | elsewhere

@@ -69,7 +69,8 @@ def _become_launcher(host: str, port: int, workers: int) -> NoReturn:
     """Go on as a process that has not loaded database, vault and command line: some twenty megabytes less to hold."""
     sys.stdout.flush()
     sys.stderr.flush()
-    argv = [sys.executable, "-c", _LAUNCH, host, str(port), str(workers)]
+    # -P: what lies about in the working folder is not to be imported.
+    argv = [sys.executable, "-P", "-c", _LAUNCH, host, str(port), str(workers)]
     os.execv(sys.executable, argv)  # noqa: S606 - our own interpreter, fixed words
 
 

@@ -73,7 +73,7 @@ class Renditions:
         self._running: dict[str, Future[Rendition | None]] = {}
         self._lock = threading.Lock()
         self._starting = threading.Lock()
-        self._sizes: dict[str, Size | None] = {}
+        self._sizes: dict[str, Size | None] = {}  # of pictures, by `_named`; None where there is none to be had
 
     def start_decoders(self) -> None:
         """Start the decoder processes if they do not run: at start-up, or with the first result of a mounted app.
@@ -266,16 +266,14 @@ class Renditions:
             if not plans or not (found or self.store.shown(folder)):
                 return source, None  # the first result: perhaps the only one
             known = next(iter(found.values()), None)
-            size = (
-                self._size(application, source) if known is None else (known.extra["original"][0], known.extra["original"][1])
-            )
+            size = self._size(application, source) if known is None else _pair(known.extra["original"])
             side = self._side(application, source, plan, size)
             if size is None or side is None:
                 return source, None
             kept = found.get(side) or self._copied(keys[side], application, source, plans[side], size)
         except SecureDeliveryError as fault:  # the chain itself will say what is wrong with the picture, if anything is
             logger.info("no copy of %s: %s", source.handle, fault)
-            self._sizes[source.digest] = None
+            self._sizes[_named(application, source)] = None
             return source, None
         copy = SourceFile(
             handle=None,
@@ -295,7 +293,7 @@ class Renditions:
 
     def _size(self, application: Application, source: SourceFile) -> Size | None:
         """Width and height of a picture, upright; None when it has none."""
-        key = source.digest
+        key = _named(application, source)
         if key in self._sizes:
             return self._sizes[key]
         if self._copies is None or self._copies.sizing is None:
@@ -341,6 +339,16 @@ class Renditions:
     def kept(self, application: str | None = None, *, step: Callable[[], None] = lambda: None) -> Kept:
         """How much is kept, of one application or of all; `step` is called now and then while counting."""
         return self._budget.kept(application, step=step)
+
+
+def _pair(value: Sequence[int]) -> Size:
+    width, height = value
+    return width, height
+
+
+def _named(application: Application, source: SourceFile) -> str:
+    """A source of one application: what is true of one file may not be said of another's, even if the bytes are the same."""
+    return f"{application.api_key} {source.handle} {source.digest}"
 
 
 def _folder(application: Application, sources: Sequence[SourceFile]) -> str:
