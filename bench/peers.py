@@ -49,7 +49,7 @@ from secure_delivery.plugin.protocols import WorkLimits
 
 NAME = "peers"
 WIDTH = 300
-FIRST = (300, 310)  # what was asked for before: with the second one our server makes its smaller copy
+FIRST = (300, 310, 790)  # what was asked for before: with the second and the third our server makes its smaller copies
 FURTHER = (100, 150, 200, 240, 280, 320, 360, 400)  # thumbnails
 LARGER = (480, 560, 640, 720, 800)  # previews, up to the largest for which the smaller copy is good enough
 CLIENTS = 8

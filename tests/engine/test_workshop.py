@@ -110,13 +110,20 @@ def test_after_a_fault_the_next_job_gets_a_fresh_child(run: Runner) -> None:
 
 def test_a_child_that_used_much_time_or_memory_or_did_many_jobs_is_replaced(run: Runner) -> None:
     first = int(run("use", {"cpu": 0.1})["pid"])
-    assert run("use", {"cpu": 0.6})["pid"] == first
+    assert run("use", {"cpu": 4.1})["pid"] == first
     second = int(run("use", {"memory": 1000})["pid"])
     assert second != first
     assert run("use", {"memory": 500_000_000})["pid"] == second
     pids = [run.pid() for _ in range(66)]
     assert pids[0] != second
     assert pids.count(pids[0]) == 64
+
+
+@linux
+def test_a_job_after_others_has_the_whole_of_its_processor_time(run: Runner) -> None:
+    """What earlier jobs of the same child used up is not taken from the next: six seconds are the limit of one."""
+    first = run("use", {"cpu": 2.5})["pid"]
+    assert run("use", {"cpu": 4.5})["pid"] == first
 
 
 @linux

@@ -23,6 +23,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import math
 import os
 import resource
 import signal
@@ -100,7 +101,8 @@ def _apply_rlimits(limits: WorkLimits, *, threads: bool) -> None:
     because seccomp is there and tells them from processes.
     """
     _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1)  # one second later a handler is no way out
+    # One second later a handler is no way out; the rest is for earlier jobs of the same process, see `allow_time`.
+    _limit(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + spared(limits) + 1)
     _limit(resource.RLIMIT_FSIZE, limits.bytes)
     _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     if not threads:
@@ -110,6 +112,17 @@ def _apply_rlimits(limits: WorkLimits, *, threads: bool) -> None:
     except (ValueError, OSError):
         if LINUX:  # macOS refuses any bound on address space; elsewhere memory without a bound must not pass unseen
             raise
+
+
+def spared(limits: WorkLimits) -> int:
+    """Seconds of CPU time that a process may have spent on earlier jobs and is still given a whole limit for the next."""
+    return min(5, limits.cpu_seconds) if LINUX else 0
+
+
+def allow_time(process: int, used: float, limits: WorkLimits) -> None:
+    """Give a process that has used so many seconds of CPU time, at most `spared`, those of one job. Raises `OSError`."""
+    seconds = limits.cpu_seconds + math.ceil(used)
+    resource.prlimit(process, resource.RLIMIT_CPU, (seconds, limits.cpu_seconds + spared(limits) + 1))
 
 
 def _mapped() -> int:

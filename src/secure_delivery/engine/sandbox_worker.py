@@ -51,7 +51,6 @@ _MOST_LENT = 128  # files that programs may leave for a job
 _MOST_SPARE = 8  # files that a job may fill for programs: each may become as large as a source
 _JOBS = 64  # a child does in a row
 _IDLE = 3.0  # seconds a child may wait for its next job; nothing of a job stays in memory for longer
-_WORN_CPU = 0.5  # seconds of CPU time after which a child is replaced: its limit counts all of its jobs
 _WORN_MEMORY = 400 * 1024  # KiB resident
 
 
@@ -120,6 +119,7 @@ class _Child:
     channel: socket.socket
     application: str
     jobs: int = 0
+    used: float = 0.0  # seconds of CPU time
     worn: bool = False
     ended: bool = False
 
@@ -263,6 +263,8 @@ def _attempt(
     child.worn = True  # until it has ended well
     report, expired, text = None, False, ""
     try:
+        if child.used:
+            confine.allow_time(child.process, child.used, shop.limits)
         sandbox_wire.send(child.channel, sandbox_wire.encode(job), files, deadline=deadline)
         report = _listen(connection, shop, child, _Job(files=list(files), port=job["proxy_port"], deadline=deadline))
         text = "" if report is None else json.dumps(report)
@@ -275,7 +277,9 @@ def _attempt(
         pass  # it is gone
     if report is None:
         return {"status": _end(child), "expired": expired, "text": ""}
-    good = "fault" not in report and _below(report, "cpu", _WORN_CPU) and _below(report, "memory", _WORN_MEMORY)
+    good = "fault" not in report and _below(report, "cpu", confine.spared(shop.limits) - 1)
+    good = good and _below(report, "memory", _WORN_MEMORY)
+    child.used = max(0.0, float(report["cpu"])) if good else 0.0
     child.worn = not good or child.jobs >= _JOBS
     return {"status": 0, "expired": False, "text": text if len(text) <= _REPORT else ""}
 
