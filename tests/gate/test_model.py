@@ -333,8 +333,28 @@ def test_restrictions_that_fail_look_alike() -> None:
     assert len({Reason(name).public for name in unread}) == 1
 
 
-@pytest.mark.parametrize("bounds", [{"max_bytes": 0}, {"max_bytes": -1}, {"max_pixels": 0}])
+@pytest.mark.parametrize("bounds", [{"max_bytes": 0}, {"max_bytes": -1}, {"max_pixels": 0}, {"max_animation_pixels": 0}])
 def test_limits_that_admit_nothing_are_refused_at_start(bounds: dict[str, int]) -> None:
     """A limit of nothing is a mistake, and one below it would pass every comparison the wrong way."""
     with pytest.raises(ConfigurationError, match="one or more"):
         Limits(**bounds)
+
+
+@pytest.mark.parametrize("profile", ["", "some", "ALL"])
+def test_a_metadata_profile_is_one_of_four(profile: str) -> None:
+    with pytest.raises(ConfigurationError, match="metadata_profile"):
+        Application(secrets=SecretRing.of(STRONG), metadata_profile=profile)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("target", ["https://assets.example.org/", "http://a/b", "folder:media", "folder:media/2026/may/"])
+def test_an_alias_is_the_beginning_of_a_url_or_a_named_folder(target: str) -> None:
+    assert Application(secrets=SecretRing.of(STRONG), aliases={"shop": target}).aliases == {"shop": target}
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("", "folder:a"), ("../x", "folder:a"), ("a/b", "folder:a"), ("a", "/etc"), ("a", "file:///etc"), ("a", "folder:a/b\\c")],
+)
+def test_an_alias_that_is_neither_is_refused(name: str, target: str) -> None:
+    with pytest.raises(ConfigurationError, match="alias"):
+        Application(secrets=SecretRing.of(STRONG), aliases={name: target})
