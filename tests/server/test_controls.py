@@ -193,7 +193,8 @@ def test_a_place_that_cannot_be_is_refused_before_anything_is_made(
 
 
 def test_what_stores_nothing_takes_no_post(place: Server, link: FileLink) -> None:
-    for target in (f"/resize=width:10/{link.handle}", f"/{link.handle}"):
+    chains = ("", "resize=width:10/", "metadata/", "debug/resize=width:10/")
+    for target in (f"/{chain}{link.handle}" for chain in chains):
         reply = place.post(target)
         assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 

@@ -172,6 +172,15 @@ def test_a_chain_that_cannot_run_says_why_before_anything_runs(
     assert every_server.engine.renditions.of(application.api_key, link.handle) == []
 
 
+def test_a_chain_of_more_files_than_one_job_takes_is_refused(server: Server) -> None:
+    application = server.application()
+    link = server.put(application, picture(20, 10), "a.jpg")
+    collage = f"collage=files:[{','.join([link.handle] * 67)}],width:60,height:60"
+    reply = server.get(f"/{collage}/{collage}/{collage}/{link.handle}")
+    assert (reply.status, reply.code) == (400, "bad_task"), reply.body
+    assert "at most 200 files" in reply.json()["error"]["message"]
+
+
 def test_a_refusal_of_a_task_helps_and_tells_a_near_name(server: Server) -> None:
     link = server.put(server.application(), b"x")
     said = server.get(f"/resise=width:3/{link.handle}").json()["error"]["message"]

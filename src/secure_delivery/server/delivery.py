@@ -81,13 +81,14 @@ class Delivery:
         """`GET`, `HEAD` or `POST` of a delivery or transformation URL."""
         url, plan = await self._understand(request)
         source = url.source
-        if url.debug:
-            return await self._explainer.answer(request, self._order(url, plan or NOTHING))
-        if plan is None and source is not None and source.kind is SourceKind.HANDLE:
-            if request.method == "POST":
-                raise not_for_post()
-            return await self._deliver(request, url, source.text)
+        plain = plan is None
         plan = plan or NOTHING
+        if request.method == "POST" and (plan.controls.metadata is not None or not plan.stores):
+            raise not_for_post()
+        if url.debug:
+            return await self._explainer.answer(request, self._order(url, plan))
+        if plain and source is not None and source.kind is SourceKind.HANDLE:
+            return await self._deliver(request, url, source.text)
         if plan.controls.metadata is not None:
             return await self._describe(request, url, plan.controls.metadata)
         return await self.carry_out(request, self._order(url, plan))

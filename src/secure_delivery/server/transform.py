@@ -17,6 +17,7 @@ from ..engine.convert import Plan, negotiate
 from ..engine.files import Target, clean_name, effective_path
 from ..engine.records import FileLink
 from ..engine.renditions import Rendition
+from ..engine.sandbox import MAX_SOURCES
 from ..engine.sources import SourceFile
 from ..gate.errors import BadRequest, Busy, NotFound, SecureDeliveryError, TaskURLError, Unsupported
 from ..gate.model import Application, Decision
@@ -107,7 +108,7 @@ class Transformer:
         )
 
     def _check_shape(self, order: Order) -> None:
-        """The number of sources fits the first task. Raises `TaskURLError`."""
+        """The sources fit the first task, and all files of the chain fit into one job. Raises `TaskURLError`."""
         plan, source = order.plan, order.source
         first = plan.steps[0].name if plan.steps else "This chain"
         if source is None and not plan.sourceless:
@@ -119,6 +120,8 @@ class Transformer:
                 raise TaskURLError(public=f"{first} takes at most {plan.most_sources} sources.")
         if plan.visits and (source is None or source.kind is not SourceKind.EXTERNAL):
             raise TaskURLError(public=f"{first} needs the URL of a page.")
+        if len(_members(source)) + len(plan.references) > MAX_SOURCES:
+            raise TaskURLError(public=f"A chain works on at most {MAX_SOURCES} files.")
         if plan.controls.store is not None:
             self._check_place(plan.controls.store)
 
