@@ -171,6 +171,15 @@ class StorageFault(SecureDeliveryError):
     sentence = "The storage is not available."
 
 
+class StorageRefused(SecureDeliveryError):
+    """The customer's own storage says no, and will say so again: credentials, rights, a bucket that is not there. A 4xx on
+    purpose: official clients retry every 5xx, and only the owner of the storage can mend it."""
+
+    code = "storage_refused"
+    status = 424
+    sentence = "The storage of this application does not accept the request."
+
+
 class VaultError(SecureDeliveryError):
     """A sealed value that does not open: changed, moved to another place, or sealed under a key that is gone."""
 

@@ -27,6 +27,7 @@ from .protocols import (
     Scanner,
     Settings,
     Storage,
+    StorageProvider,
     Transformation,
 )
 
@@ -38,6 +39,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def register_storages(settings: Settings) -> Mapping[str, Storage] | None:
     """Places for blobs, by the provider name that store requests and settings use (`local`, `s3`)."""
+
+
+@hookspec
+def register_storage_providers(settings: Settings) -> Mapping[str, StorageProvider] | None:
+    """Kinds of storages that applications can be given, by the name that clients call them (`s3`, `gcs`, `azure`)."""
 
 
 @hookspec

@@ -35,6 +35,7 @@ from .protocols import (
     Scanner,
     Settings,
     Storage,
+    StorageProvider,
     Transformation,
 )
 from .selection import OneOf
@@ -65,6 +66,11 @@ class _Kind(NamedTuple):
 #: Every kind of thing; `register_KIND` is its hook and `Registry.KIND` its mapping.
 _KINDS: Mapping[str, _Kind] = {
     "storages": _Kind(Storage, ("create", "open", "remove", "locate")),
+    "storage_providers": _Kind(
+        StorageProvider,
+        ("connect",),
+        {"params": _params, "secrets": lambda value: isinstance(value, frozenset)},
+    ),
     "transformations": _Kind(
         Transformation,
         ("apply", "check", "warm", "demands", "asks", "references", "negotiate", "scale"),
@@ -124,6 +130,7 @@ class Registry:
     """
 
     storages: Mapping[str, Storage] = field(repr=False)
+    storage_providers: Mapping[str, StorageProvider] = field(repr=False)
     transformations: Mapping[str, Transformation] = field(repr=False)
     detectors: Mapping[str, Detector] = field(repr=False)
     programs: Mapping[str, Program] = field(repr=False)

@@ -8,10 +8,11 @@ Everything here is synchronous. An ability that not every provider has is a prot
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from socket import socket
+from typing import Any, BinaryIO, Literal, Protocol, TypeAlias, runtime_checkable
 
 from .params import Param
 
@@ -320,7 +321,11 @@ class Draft(Protocol):
 
 @runtime_checkable
 class Storage(Protocol):
-    """Keeps blobs under keys that the server made: `[a-z0-9/]`, never derived from what a client sent."""
+    """Keeps blobs under keys that the server made: `[a-z0-9/]`, never derived from what a client sent (but see `Placing`).
+
+    Methods raise `StorageFull` when there is no room, `StorageRefused` when it is no use to ask again (credentials, rights, a
+    bucket that is not there), and `StorageFault` for what may be better a moment later, after having tried more than once.
+    """
 
     def create(self, key: str, *, mimetype: str) -> Draft:
         """Begin a blob. A key is used once; publishing over an existing one replaces it for new readers only."""
@@ -353,6 +358,113 @@ class Swept(Protocol):
 
     def sweep(self, older_than: float) -> int:
         """Remove drafts abandoned more than so many seconds ago, never one still being written; returns how many."""
+        ...
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """A storage that can tell what it holds, which is how `fsck` finds bytes that no file refers to."""
+
+    def keys(self) -> Iterator[tuple[str, int, float]]:
+        """Every published blob: its key, its bytes, and when it was published (seconds since the epoch)."""
+        ...
+
+
+@runtime_checkable
+class Placing(Protocol):
+    """A storage that is the customer's own place: keys are what the customer asked for, not what the server made.
+
+    A key is `CONTAINER/OBJECT KEY`: the container has no slash, the rest is 1 to 1,024 bytes of UTF-8 without control
+    characters, dot segments and empty segments. `create`, `open` and `remove` take such keys too. Nothing is ever listed or
+    read in order to write: credentials that may only write are enough for `place`.
+    """
+
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """Containers (buckets) that files may go to; the first is the default."""
+        ...
+
+    @property
+    def readable(self) -> bool:
+        """Whether its owner lets us read what was written. Files can only be delivered from a storage that is."""
+        ...
+
+    def place(self, key: str, *, mimetype: str, access: Literal["private", "public"] | None = None) -> Draft:
+        """Begin a blob for others to see: with its type, and with an access of its own when one is asked for."""
+        ...
+
+
+@runtime_checkable
+class Presigned(Protocol):
+    """A storage that can let somebody fetch one blob for a while, without us in between."""
+
+    def presigned_url(self, key: str, *, seconds: int, headers: Mapping[str, str]) -> str:
+        """A URL for `GET` and `HEAD` that ends after so many seconds. `headers` are what its answers say: `content-type`,
+        `content-disposition`, `cache-control`. Makes no request."""
+        ...
+
+
+@runtime_checkable
+class Multipart(Protocol):
+    """A storage that takes a large blob in parts, straight from whoever has them."""
+
+    @property
+    def part_sizes(self) -> tuple[int, int]:
+        """Bytes of the smallest part (the last may be smaller) and of the largest."""
+        ...
+
+    def begin_parts(self, key: str, *, mimetype: str, access: Literal["private", "public"] | None = None) -> str:
+        """Begin; returns the storage's own name for this upload. Raises `StorageFault`, `StorageRefused`."""
+        ...
+
+    def part_url(
+        self, key: str, upload: str, number: int, *, size: int, md5: str | None, seconds: int
+    ) -> tuple[str, Mapping[str, str]]:
+        """Where part `number` (from 1) is `PUT`, and the headers that must go with it. `md5` is in Base64 and makes the storage
+        refuse other bytes. The answer to the `PUT` has an `ETag`. Makes no request."""
+        ...
+
+    def finish_parts(self, key: str, upload: str, parts: Sequence[tuple[int, str]]) -> None:
+        """Make the blob of these parts (number, ETag with its quotes) visible. Raises `BadRequest` for parts that are not there
+        or not what was sent, `StorageFault`, `StorageRefused`."""
+        ...
+
+    def abort_parts(self, key: str, upload: str) -> None:
+        """Drop what was sent. Safe for an upload that is over."""
+        ...
+
+
+@runtime_checkable
+class Advising(Protocol):
+    """A storage that can say what has to be set up at its provider."""
+
+    def advice(self, origins: Sequence[str] = ("*",)) -> Mapping[str, str]:
+        """Texts to paste, by what they are: `policy`, the least rights that do; `cors`, what browsers need for direct uploads
+        and downloads from pages of these origins."""
+        ...
+
+
+#: How a storage reaches its provider: host, port, seconds -> a connected TCP socket. It goes through the address guard of the
+#: server; raises `OSError`. TLS and its verification are the storage's own.
+Dial: TypeAlias = Callable[[str, int, float], socket]
+
+
+@runtime_checkable
+class StorageProvider(Protocol):
+    """A kind of storage that can be set up more than once: for an application, with the bucket and credentials of its owner.
+
+    `params` are its options, as texts in the sense of `Param`; `secrets` names those that are sealed at rest and never shown.
+    """
+
+    @property
+    def params(self) -> tuple[Param, ...]: ...
+
+    @property
+    def secrets(self) -> frozenset[str]: ...
+
+    def connect(self, options: Mapping[str, Any], dial: Dial) -> Storage:
+        """A storage with these options, every param bound. Makes no request; raises `ValueError`, with a sentence for whoever
+        sets it up, when options do not go together."""
         ...
 
 
