@@ -274,3 +274,11 @@ def test_a_hundred_megapixels_are_drawn_in_confinement(confined: Any, opened: An
     assert opened(confined(drawing, ("rotate", {"d": "90"}), ("resize", {"w": "50"}))).size == (50, 50)
     with pytest.raises(TooLarge):
         confined(f'<svg {NS} width="10001" height="10000"/>', ("output", {"f": "png"}))
+
+
+@pytest.mark.parametrize("family", ["", "serif", "sans-serif", "monospace", "Times New Roman", "No Such Font"])
+def test_text_is_drawn_with_the_fonts_that_are_there(chain: Any, opened: Any, family: str) -> None:
+    """A server rarely has the fonts that resvg takes for the generic families; text must not vanish for that."""
+    attribute = f' font-family="{family}"' if family else ""
+    text = f'<svg {NS} viewBox="0 0 100 30"><text x="5" y="22" font-size="20"{attribute}>Text</text></svg>'
+    assert opened(chain(text, ("output", {"f": "jpg"}))).convert("L").getextrema()[0] < 60

@@ -21,6 +21,7 @@ from secure_delivery_images.headers import Size
 from secure_delivery_images.readers import Sketch
 
 from .clean import MOST_BYTES, Drawing, clean, embedded, is_svg
+from .families import generic_families
 from .size import natural_size, view_box
 
 _DPI = 96.0  # of the CSS pixel; left out, lengths in millimetres are not drawn
@@ -72,8 +73,9 @@ class _Draw:
         if "preserveAspectRatio" not in self.drawing.root and self._same_shape(size):
             root["preserveAspectRatio"] = "none"  # so that no hair of background shows at an edge
         try:
+            families = generic_families() if self.drawing.has_text else {}
             data = resvg_py.svg_to_bytes(
-                svg_string=self.drawing.text(**root), dpi=_DPI, skip_system_fonts=not self.drawing.has_text
+                svg_string=self.drawing.text(**root), dpi=_DPI, skip_system_fonts=not self.drawing.has_text, **families
             )
         except ValueError as error:
             raise Corrupt(f"resvg: {error}") from None
@@ -93,5 +95,5 @@ class _Draw:
 def warm() -> None:
     """Load all that drawing needs, before a worker is confined."""
     text = '<svg xmlns="http://www.w3.org/2000/svg" width="2" height="2"><text>a</text></svg>'
-    resvg_py.svg_to_bytes(svg_string=text, dpi=_DPI)
+    resvg_py.svg_to_bytes(svg_string=text, dpi=_DPI, **generic_families())
     SvgReader().read(MemoryFile(text.encode(), "image/svg+xml", "a.svg"), WorkLimits()).draw(Size(2, 2))
