@@ -156,7 +156,13 @@ SWITCHES: dict[str, Any] = {
     "public_cache": True,
     "limits": Limits(max_bytes=2**40, max_pixels=7, max_animation_pixels=9),
     "metadata_profile": "no_location",
-    "aliases": {"assets": "https://assets.example.org/", "media": "folder:media/2026"},
+    "aliases": {"assets": "https://assets.example.org/", "media": "folder:media/2026", "own": "storage:assets/2026"},
+    "storage": "assets",
+    "allowed_types": ("image/*", "application/pdf"),
+    "scan": True,
+    "retention": 3600,
+    "undo": 86_400,
+    "redirect": True,
 }
 
 

@@ -379,6 +379,8 @@ def test_every_kind_arrives_in_its_own_mapping() -> None:
         scanners={"clam": SimpleNamespace(scan=lambda media: None)},
         detectors={"lengths": SimpleNamespace(version="1", detect=lambda media, options, limits: {})},
         programs={"sorted_lines": Program(executables=("sort",), arguments=("{inputs}",))},
+        storage_providers={"shelf": SimpleNamespace(params=(), secrets=frozenset(), connect=lambda options, dial: Memory())},
+        cloud_sources={"drive": SimpleNamespace(list=lambda *_, **__: None, fetch=lambda *_, **__: None)},
     )
     registry = load(extra={"all": plugin})
     assert report(registry, "all").problem is None

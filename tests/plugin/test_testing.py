@@ -29,12 +29,12 @@ class Eager(LocalDraft):
 class EagerStorage(LocalStorage):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.drafts: list[LocalDraft] = []
+        self.begun: list[LocalDraft] = []
 
     def create(self, key: str, *, mimetype: str) -> LocalDraft:
         draft = super().create(key, mimetype=mimetype)
         draft.__class__ = Eager
-        self.drafts.append(draft)
+        self.begun.append(draft)
         return draft
 
 
@@ -82,7 +82,7 @@ def test_a_broken_storage_fails_the_suite(broken: type[LocalStorage], caught_by:
 
     with pytest.raises(AssertionError, match="does not hold"):
         getattr(Suite(), caught_by)(tmp_path)
-    for draft in getattr(storage, "drafts", ()):
+    for draft in getattr(storage, "begun", ()):
         draft.discard()
 
 

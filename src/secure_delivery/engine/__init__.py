@@ -19,9 +19,11 @@ from .copies import Copies
 from .database import Database
 from .fetch import Fetcher
 from .fetched import FetchedFiles
-from .files import Files
+from .files import Development, Files
+from .housekeeping import Housekeeping
 from .memory import Memory
-from .outbound import Patience
+from .outbound import OutboundGuard, Patience
+from .parts import Parts
 from .records import Records
 from .rendition_budget import Budget
 from .rendition_store import RenditionStore
@@ -29,6 +31,9 @@ from .renditions import Renditions
 from .sandbox import PluginChoice, Sandbox
 from .settings import Settings
 from .sources import Folders
+from .storages import Storages
+from .streams import Streams
+from .uploads import Uploads
 from .vault import Vault
 
 __all__ = ["Engine", "build", "open_vault"]
@@ -48,6 +53,11 @@ class Engine:
     database: Database
     records: Records
     files: Files
+    storages: Storages
+    uploads: Uploads
+    parts: Parts
+    streams: Streams
+    housekeeping: Housekeeping
     renditions: Renditions
     sandbox: Sandbox
     fetched: FetchedFiles
@@ -67,9 +77,11 @@ class Engine:
         self.fetched.sweep()
         self.renditions.start()
         self.renditions.start_decoders()
+        self.housekeeping.start()
 
     def close(self) -> None:
         """Stop the decoders and close the database."""
+        self.housekeeping.close()
         self.renditions.close()
         self.sandbox.close()
         self.database.close()
@@ -128,7 +140,33 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         memory=Memory(settings.rendition_memory),
         clock=clock,
     )
-    files = Files(records, registry.storages, default=settings.storage, renditions=store, notify=registry.emit, clock=clock)
+    storages = Storages(
+        database,
+        vault,
+        clock,
+        own=registry.storages,
+        providers=registry.storage_providers,
+        default=settings.storage,
+        guard=OutboundGuard(allow=settings.storage_allow, ports=(80, 443, *settings.storage_ports)),
+    )
+    files = Files(
+        records,
+        storages,
+        renditions=store,
+        notify=registry.emit,
+        clock=clock,
+        scanners=registry.scanners,
+        development=Development(keep=int(settings.development_days * 86_400), quota=settings.development_bytes),
+    )
+    uploads = Uploads(
+        database,
+        files,
+        _private_folder(data / "uploads"),
+        clock=clock,
+        hours=settings.upload_hours,
+        direct=settings.direct_uploads,
+    )
+    parts = Parts(database, uploads, max_bytes=settings.max_bytes)
     sandbox = Sandbox(
         settings.decoders,
         plugins=choice,
@@ -167,6 +205,11 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         database=database,
         records=records,
         files=files,
+        storages=storages,
+        uploads=uploads,
+        parts=parts,
+        streams=Streams(uploads, parts, max_bytes=settings.max_bytes),
+        housekeeping=Housekeeping((files.tend, uploads.sweep)),
         renditions=renditions,
         sandbox=sandbox,
         fetched=FetchedFiles(fetcher, _private_folder(data / "fetched"), keep=settings.fetch_keep, clock=clock),

@@ -167,12 +167,15 @@ class Applications:
         return replace(application, secrets=ring)
 
     def delete_application(self, api_key: str) -> list[Blob]:
-        """Delete an application with its secrets and files; returns the stored bytes to delete.
+        """Delete an application with its secrets, storages and files; returns the stored bytes to delete.
 
+        What lies in storages of its own stays there: it is the customer's, and the credentials go with this.
         Raises `NotFound`. Nothing can be added to the application while or after this runs.
         """
-        file = tables.file
-        owned = sa.select(file.c.storage, file.c.key).where(file.c.application == api_key)
+        file, storage = tables.file, tables.storage
+        theirs = sa.select(storage.c.id).where(storage.c.application == api_key)
+        owned = sa.select(file.c.storage, file.c.key).distinct()
+        owned = owned.where(file.c.application == api_key, file.c.storage.not_in(theirs))
         with self._database.write() as connection:
             self._lock(connection, api_key)
             blobs = [Blob(*row) for row in connection.execute(owned)]
@@ -291,6 +294,8 @@ def _switches(settings: dict[str, Any]) -> dict[str, Any]:
     for name in _WHITELISTS & switches.keys():
         if (stored := switches[name]) is not None:
             switches[name] = Whitelist(stored["patterns"], missing=stored["missing"])
+    if "allowed_types" in switches:
+        switches["allowed_types"] = tuple(switches["allowed_types"])
     if "limits" in switches:
         switches["limits"] = Limits(**switches["limits"])
     return switches

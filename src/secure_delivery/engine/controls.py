@@ -36,7 +36,7 @@ STORE: tuple[Param, ...] = (
     Param("path", text(1024), ("p",)),
     Param("container", text(255), ("c",)),
     Param("region", text(64), ("r",)),
-    Param("access", choice("public", "private"), ("a",), "private"),
+    Param("access", choice("public", "private"), ("a",)),
     Param("base64decode", boolean(), ("b", "base64"), False),
     Param("workflows", Kind(_workflows, f"at most {MOST_WORKFLOWS} ids"), ("w",), ()),
     Param("mimetype", text(255)),

@@ -14,9 +14,11 @@ leaves no bytes that nobody knows of.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -37,8 +39,10 @@ class FileLink:
     """A stored file. `application` is the API key of its owner; `size` is in bytes; `uploaded` in ms since the epoch.
 
     `storage` and `key` say where the bytes are; `container` and `path` are what the uploader asked for, or None.
-    `sha256` is the digest of the bytes in hex. `version` starts at 1 and grows by one with each overwrite. Raises
-    `BadRequest` for texts that cannot be stored.
+    `sha256` is the digest of the bytes in hex. `version` starts at 1 and grows by one with each overwrite. `expires`, `removed`
+    and `held` are in ms since the epoch: when it goes by itself, when it was deleted (and can be restored), since when scanners
+    have to judge it. `source_url` is where it was fetched from, without query. Raises `BadRequest` for texts that cannot be
+    stored.
     """
 
     handle: str
@@ -53,10 +57,14 @@ class FileLink:
     sha256: str
     uploaded: int
     version: int = 1
+    expires: int | None = None
+    removed: int | None = None
+    held: int | None = None
+    source_url: str | None = None
 
     def __post_init__(self) -> None:
         check_text(self.handle, self.application, self.filename, self.mimetype, self.storage, self.key)
-        check_text(self.container, self.path, self.sha256)
+        check_text(self.container, self.path, self.sha256, self.source_url)
 
     @property
     def blob(self) -> Blob:
@@ -93,14 +101,44 @@ class Records(Applications):
             self._database.bump(connection, "files")
 
     def add_file(self, link: FileLink) -> None:
-        """Make a stored file known. Raises `NotFound` without its application, `StorageFault` for a handle in use."""
+        """Make a stored file known. Raises `NotFound` without its application, `StorageFault` for a handle in use.
+
+        Where other files of the application are the same object, because their path was asked for again, they have the new
+        content from now on, as the object has.
+        """
         try:
             with self._database.write() as connection:
                 connection.execute(sa.insert(tables.file).values(**asdict(link)))
+                _no_longer_to_delete(connection, link.blob)
+                _count(connection, link, +1)
+                if self._follow(connection, link):
+                    self._database.bump(connection, "files")
         except IntegrityError:
             if self.application(link.application) is None:
                 raise no_application() from None
             raise StorageFault("the handle is in use already") from None
+
+    def add_copy(self, link: FileLink, *, of: FileLink) -> bool:
+        """Make a file known that shares the bytes of another one, if that one is still there; whether it was."""
+        with self._database.write() as connection:
+            same = sa.select(tables.file.c.handle).where(
+                *_file(of), tables.file.c.storage == of.storage, tables.file.c.key == of.key
+            )
+            if connection.execute(same.with_for_update()).one_or_none() is None:
+                return False
+            connection.execute(sa.insert(tables.file).values(**asdict(link)))
+            _count(connection, link, +1)
+        return True
+
+    def same_bytes(self, application: str, storage: str, sha256: str, size: int) -> FileLink | None:
+        """A file of this application in that storage with these bytes, or None."""
+        file = tables.file
+        query = sa.select(file).where(
+            file.c.application == application, file.c.sha256 == sha256, file.c.storage == storage, file.c.size == size
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query.limit(1)).one_or_none()
+        return None if row is None else FileLink(**row._asdict())
 
     def file(self, handle: str, *, application: str | None = None) -> FileLink | None:
         """The file with this handle, or None; with `application`, only if it belongs to it."""
@@ -126,7 +164,11 @@ class Records(Applications):
             old = self._locked_file(connection, handle, new_link.application)
             if new_link.version != old.version + 1:
                 raise Busy(f"overwrite from version {new_link.version - 1}, but the file is at {old.version}")
+            _no_longer_to_delete(connection, new_link.blob)
             connection.execute(sa.update(tables.file).where(*_file(old)).values(**asdict(new_link)))
+            self._follow(connection, new_link)
+            _count(connection, old, -1)
+            _count(connection, new_link, +1)
             if old.blob != new_link.blob:
                 _to_delete(connection, old.blob)
             self._database.bump(connection, "files")
@@ -134,14 +176,64 @@ class Records(Applications):
 
     def remove_file(self, handle: str, *, application: str, keep_blob: bool = False) -> FileLink:
         """Forget a file; returns it, for deleting its bytes unless `keep_blob`. Raises `NotFound` for no such file of this
-        application."""
+        application. Bytes that another file shares are not on the list of those to delete."""
         with self._database.write() as connection:
             link = self._locked_file(connection, handle, application)
             connection.execute(sa.delete(tables.file).where(*_file(link)))
+            _count(connection, link, -1)
             if not keep_blob:
                 _to_delete(connection, link.blob)
             self._database.bump(connection, "files")
         return link
+
+    def mark_file(self, handle: str, *, application: str, **marks: int | None) -> FileLink:
+        """Set `expires`, `removed` or `held` of a file; returns it as it is then. Raises `NotFound`."""
+        if not marks.keys() <= {"expires", "removed", "held"}:
+            raise TypeError("only expires, removed and held can be marked")
+        with self._database.write() as connection:
+            link = replace(self._locked_file(connection, handle, application), **marks)  # type: ignore[arg-type]
+            connection.execute(sa.update(tables.file).where(*_file(link)).values(**marks))
+            self._database.bump(connection, "files")
+        return link
+
+    def move_file(self, link: FileLink, *, storage: str, key: str, container: str | None) -> FileLink:
+        """Say that the bytes of a file are elsewhere now. Raises `NotFound`, `Busy` when it was overwritten meanwhile."""
+        with self._database.write() as connection:
+            old = self._locked_file(connection, link.handle, link.application)
+            if old.version != link.version or old.blob != link.blob:
+                raise Busy("the file was overwritten while it was moved")
+            moved = replace(old, storage=storage, key=key, container=container, expires=None)
+            connection.execute(sa.update(tables.file).where(*_file(old)).values(**asdict(moved)))
+            _count(connection, old, -1)
+            _count(connection, moved, +1)
+            _no_longer_to_delete(connection, moved.blob)
+            _to_delete(connection, old.blob)
+            self._database.bump(connection, "files")
+        return moved
+
+    def marked_files(self, mark: str, *, before: int, limit: int = _PAGE) -> list[FileLink]:
+        """Files whose `expires`, `removed` or `held` is at or before this moment (ms), the earliest first."""
+        moment = tables.file.c[mark]
+        query = sa.select(tables.file).where(moment.is_not(None), moment <= before).order_by(moment).limit(limit)
+        with self._database.read() as connection:
+            return [FileLink(**row._asdict()) for row in connection.execute(query)]
+
+    def used(self, application: str, storage: str | None = None) -> tuple[int, int]:
+        """How many files an application has, and their bytes: in all storages, or in one."""
+        usage = tables.usage
+        query = sa.select(sa.func.sum(usage.c.files), sa.func.sum(usage.c.bytes)).where(usage.c.application == application)
+        if storage is not None:
+            query = query.where(usage.c.storage == storage)
+        with self._database.read() as connection:
+            files, size = connection.execute(query).one()
+        return int(files or 0), int(size or 0)
+
+    def files_in(self, application: str, storage: str, *, after: str = "", limit: int = _PAGE) -> list[FileLink]:
+        """Files of an application in one storage, by handle, behind `after`: for moving them one by one."""
+        file = tables.file
+        query = sa.select(file).where(file.c.application == application, file.c.storage == storage, file.c.handle > after)
+        with self._database.read() as connection:
+            return [FileLink(**row._asdict()) for row in connection.execute(query.order_by(file.c.handle).limit(limit))]
 
     def blobs_to_delete(self, *, after: Blob | None = None, limit: int = _LARGEST_PAGE) -> list[Blob]:
         """Bytes in storages that nothing refers to any more, in order, behind `after`."""
@@ -152,6 +244,20 @@ class Records(Applications):
             query = query.where(sa.or_(gone.c.storage > after.storage, same))
         with self._database.read() as connection:
             return [Blob(*row) for row in connection.execute(query)]
+
+    def is_to_delete(self, blob: Blob) -> bool:
+        """Whether these bytes are on the list of those to delete."""
+        gone = tables.blob_to_delete
+        query = sa.select(gone.c.key).where(gone.c.storage == blob.storage, gone.c.key == blob.key)
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
+
+    def refers(self, blob: Blob) -> bool:
+        """Whether any file refers to these bytes."""
+        file = tables.file
+        query = sa.select(file.c.handle).where(file.c.storage == blob.storage, file.c.key == blob.key).limit(1)
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
 
     def blobs_deleted(self, blobs: Iterable[Blob]) -> None:
         """Forget bytes that are deleted now."""
@@ -180,6 +286,15 @@ class Records(Applications):
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
 
+    @staticmethod
+    def _follow(connection: Connection, link: FileLink) -> int:
+        """Have other files of the same object say what it holds now; returns how many."""
+        file = tables.file
+        others = (file.c.storage == link.storage, file.c.key == link.key, file.c.handle != link.handle)
+        differ = sa.or_(file.c.sha256 != link.sha256, file.c.size != link.size)
+        new = {"sha256": link.sha256, "size": link.size, "mimetype": link.mimetype, "version": file.c.version + 1}
+        return connection.execute(sa.update(file).where(*others, differ).values(**new)).rowcount
+
     def _locked_file(self, connection: Connection, handle: str, application: str) -> FileLink:
         if not _possible(handle):
             raise NotFound
@@ -200,4 +315,29 @@ def _file(link: FileLink) -> Iterable[sa.ColumnElement[bool]]:
 
 
 def _to_delete(connection: Connection, blob: Blob) -> None:
-    connection.execute(sa.insert(tables.blob_to_delete).values(storage=blob.storage, key=blob.key))
+    """Write down bytes that are to be deleted, unless another file refers to them."""
+    file, gone = tables.file, tables.blob_to_delete
+    shared = sa.select(file.c.handle).where(file.c.storage == blob.storage, file.c.key == blob.key).limit(1)
+    if connection.execute(shared).first() is not None:
+        return
+    _no_longer_to_delete(connection, blob)
+    connection.execute(sa.insert(gone).values(storage=blob.storage, key=blob.key))
+
+
+def _no_longer_to_delete(connection: Connection, blob: Blob) -> None:
+    """An object was written again, under a path that was used before, before its old content could be deleted."""
+    gone = tables.blob_to_delete
+    connection.execute(sa.delete(gone).where(gone.c.storage == blob.storage, gone.c.key == blob.key))
+
+
+def _count(connection: Connection, link: FileLink, sign: int) -> None:
+    """Keep the figures of an application's use of a storage, in the transaction that changes them."""
+    usage = tables.usage
+    mine = (usage.c.application == link.application, usage.c.storage == link.storage)
+    changed = {"files": usage.c.files + sign, "bytes": usage.c.bytes + sign * link.size}
+    if connection.execute(sa.update(usage).where(*mine).values(**changed)).rowcount:
+        return
+    row = {"application": link.application, "storage": link.storage, "files": sign, "bytes": sign * link.size}
+    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    added = insert(usage).values(**row)  # two first files at the same moment: the second one adds to the row of the first
+    connection.execute(added.on_conflict_do_update(index_elements=["application", "storage"], set_=changed))

@@ -60,6 +60,13 @@ def _url(value: Any) -> str:
     return text
 
 
+def _location(value: Any) -> str:
+    text = _text(value)
+    if text and not re.fullmatch(r"(?:/[A-Za-z0-9_-]+)+/", text):
+        raise ValueError("a path of letters, digits, - and _ that begins and ends with / is wanted")
+    return text
+
+
 def _names(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [item.strip() for item in value.split(",") if item.strip()]
@@ -109,11 +116,28 @@ class Settings:
     port: int = _setting(_number(0, 65535), 8000, "Port the server listens on; 0 picks a free one.")
     workers: int = _setting(_number(1, 64), 1, "Server processes.")
     public_url: str = _setting(_url, "", "Scheme and host in URLs we hand out; empty means those of the request.")
+    accel: str = _setting(
+        _location, "", "Internal location of the nginx in front, as /_blobs/, that sends large files; empty for none."
+    )
     master_key: str = _setting(
         _text, "", "Master keys as id:base64[,id:base64], the last one current; empty means the key file.", secret=True
     )
     master_key_file: str = _setting(_text, "", "File of master keys; empty means master.key in the data folder.")
-    storage: str = _setting(_text, "local", "Name of the storage that new files go to.")
+    storage: str = _setting(_text, "local", "Name of the server's own storage that new files go to.")
+    development_days: float = _setting(
+        _number(0, 36_500, float), 7.0, "Days until files of applications without a storage of their own go; 0 for never."
+    )
+    development_bytes: int = _setting(
+        _number(0, 2**60), 1_073_741_824, "Bytes that each application without a storage of its own may use; 0 for no bound."
+    )
+    upload_hours: float = _setting(_number(0.01, 8760, float), 24.0, "Hours after which an unfinished upload is dropped.")
+    direct_uploads: bool = _setting(
+        _flag, True, "Have parts of large files sent straight to storages that can take them, instead of through the server."
+    )
+    storage_allow: tuple[str, ...] = _setting(
+        _names, (), "Hosts and networks where storages of applications may be although they are not public."
+    )
+    storage_ports: tuple[int, ...] = _setting(_ports, (), "Ports that storages may use besides 80 and 443.")
     max_bytes: int = _setting(_number(1, 2**50), 268_435_456, "Bytes of the largest file accepted.")
     max_pixels: int = _setting(_number(1, 2**31), 100_000_000, "Pixels of the largest picture decoded.")
     decoders: int = _setting(_number(1, 64), lambda: min(8, os.cpu_count() or 1), "Decoder processes at work at once.")

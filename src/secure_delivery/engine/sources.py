@@ -102,6 +102,22 @@ class Folders:
             open=lambda: os.fdopen(_descend(root, steps), "rb"),
         )
 
+    def folder(self, target: str, path: str) -> Path:
+        """The folder `path` beneath an alias that means `folder:NAME/...`. Raises `NotFound`; no link is followed."""
+        name, _, beneath = target.removeprefix("folder:").partition("/")
+        steps = [step for step in f"{beneath}/{path}".split("/") if step]
+        root = self._folders.get(name)
+        if root is None or not {".", ".."}.isdisjoint(steps):
+            raise NotFound(f"no folder {name!r}")
+        place = root
+        for step in steps:
+            place = place / step
+            if place.is_symlink():
+                raise NotFound(f"{target}/{path} is a link")
+        if not place.is_dir():
+            raise NotFound(f"{target}/{path} is no folder")
+        return place
+
 
 def _descend(root: Path, steps: list[str]) -> int:
     """A descriptor of a file beneath a folder. Raises `OSError`, also for links on the way."""

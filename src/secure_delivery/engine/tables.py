@@ -92,8 +92,81 @@ file = sa.Table(
     column("sha256", sa.Text, reason="digest in hex; names results and entity tags, finds damage"),
     column("uploaded", sa.BigInteger, reason="milliseconds since the epoch; shown as metadata, order of lists"),
     column("version", sa.BigInteger, reason="grows by one with each overwrite, so that no overwrite is lost unseen"),
+    column("expires", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; when the file goes by itself"),
+    column("removed", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; deleted, but it can still be undone"),
+    column("held", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; since when scanners have to judge it"),
+    column("source_url", sa.Text, nullable=True, reason="where it was fetched from, without query; shown as metadata"),
     sa.UniqueConstraint("application", "handle"),  # no row refers to it any more; SQLite would have to rebuild the table
     sa.Index(None, "application", "uploaded", "handle"),
+    sa.Index(None, "storage", "key"),  # who else refers to these bytes
+    sa.Index(None, "application", "sha256"),  # whether the application has these bytes already
+)
+#: Few files have these times, so their indexes hold only those.
+for _name in ("expires", "removed", "held"):
+    sa.Index(
+        f"ix_file_{_name}", file.c[_name], sqlite_where=file.c[_name].is_not(None), postgresql_where=file.c[_name].is_not(None)
+    )
+
+usage = sa.Table(
+    "usage",
+    metadata,
+    _owner(primary_key=True),
+    column("storage", sa.Text, reason="name of the storage that is counted", primary_key=True),
+    column("files", sa.BigInteger, reason="how many files there are, so that no quota has to count them"),
+    column("bytes", sa.BigInteger, reason="bytes of these files, for quotas and usage figures"),
+)
+
+storage = sa.Table(
+    "storage",
+    metadata,
+    column("id", sa.Text, reason="what rows of files call it; binds the sealed credentials to this row", primary_key=True),
+    _owner(),
+    column("name", sa.Text, reason="what its owner calls it"),
+    column("provider", sa.Text, reason="kind of storage, by the name of its plugin"),
+    column("options", sa.JSON, reason="bucket, region and other options that are no secret"),
+    column("sealed", sa.Text, nullable=True, reason="credentials, encrypted by the vault for exactly this row"),
+    column("created", sa.BigInteger, reason="milliseconds since the epoch; order of lists"),
+    sa.UniqueConstraint("application", "name"),
+)
+
+upload = sa.Table(
+    "upload",
+    metadata,
+    column(
+        "id",
+        sa.Text,
+        reason="digest of the token that the uploader holds: the token itself is not written down",
+        primary_key=True,
+    ),
+    _owner(),
+    column("filename", sa.Text, reason="name of the file to come"),
+    column("mimetype", sa.Text, nullable=True, reason="type that the uploader declared; storages are told it"),
+    column("size", sa.BigInteger, nullable=True, reason="bytes announced; nothing else is accepted at the end"),
+    column("min_size", sa.BigInteger, nullable=True, reason="bound of the policy that the upload was begun with"),
+    column("max_size", sa.BigInteger, nullable=True, reason="bound of the policy that the upload was begun with"),
+    column("storage", sa.Text, reason="name of the storage that the file will go to"),
+    column("container", sa.Text, nullable=True, reason="container asked for; the policy judged it"),
+    column("path", sa.Text, nullable=True, reason="path asked for; the policy judged it"),
+    column("access", sa.Text, nullable=True, reason="access asked for: private or public"),
+    column("mode", sa.Text, reason="how the bytes come: parts, chunks of parts, or one after the other"),
+    column("key", sa.Text, nullable=True, reason="where parts go when the storage takes them itself"),
+    column("remote", sa.Text, nullable=True, reason="the storage's own name of the upload it takes in parts"),
+    column("options", sa.JSON, reason="workflows, tags and other words of the uploader that the answer repeats"),
+    column("created", sa.BigInteger, reason="milliseconds since the epoch"),
+    column("expires", sa.BigInteger, reason="milliseconds since the epoch; unfinished, it is swept then"),
+    column("handle", sa.Text, nullable=True, reason="the file that came of it: asking again gives the same answer"),
+    sa.Index(None, "expires"),
+)
+
+upload_part = sa.Table(
+    "upload_part",
+    metadata,
+    column("upload", sa.Text, sa.ForeignKey("upload.id", ondelete="CASCADE"), reason="the upload it is of", primary_key=True),
+    column("number", sa.BigInteger, reason="place among the parts, from 1", primary_key=True),
+    column("start", sa.BigInteger, reason="bytes from the start of the part, for those sent in chunks", primary_key=True),
+    column("size", sa.BigInteger, reason="bytes of it"),
+    column("md5", sa.Text, reason="digest in hex: the ETag, which the uploader repeats at the end"),
+    column("name", sa.Text, reason="file of the work folder that holds it"),
 )
 
 blob_to_delete = sa.Table(

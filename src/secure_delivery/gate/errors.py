@@ -45,6 +45,27 @@ class BadRequest(SecureDeliveryError):
     sentence = "The request is malformed."
 
 
+class SizeMismatch(BadRequest):
+    """Another number of bytes than was announced."""
+
+    code = "size_mismatch"
+    sentence = "The upload does not have the announced size."
+
+
+class ChecksumMismatch(BadRequest):
+    """Other bytes than those whose digest was announced."""
+
+    code = "checksum_mismatch"
+    sentence = "The bytes are not those whose checksum was announced."
+
+
+class PartsMissing(BadRequest):
+    """An upload was declared complete that is not."""
+
+    code = "parts_missing"
+    sentence = "Parts of the upload are missing."
+
+
 class CredentialConflict(BadRequest):
     """More than one credential in one request (security promise 7): none is chosen over another."""
 
@@ -92,12 +113,50 @@ class MethodNotAllowed(SecureDeliveryError):
     sentence = "This method is not allowed here."
 
 
+class Conflict(SecureDeliveryError):
+    """The request builds on a state that is not the present one."""
+
+    code = "conflict"
+    status = 409
+    sentence = "The request does not fit what is there."
+
+
 class TooLarge(SecureDeliveryError):
     """More bytes or pixels than the policy or the application admits."""
 
     code = "too_large"
     status = 413
     sentence = "The file is larger than this request may be."
+
+
+class QuotaExceeded(TooLarge):
+    """The development storage of an application is full. No 5xx: only its owner can mend it, and clients would try again."""
+
+    code = "quota_exceeded"
+    sentence = "The development storage of this application is full: delete files, or set up a storage of your own."
+
+
+class Held(SecureDeliveryError):
+    """A file that scanners have to find clean before anybody may read it (RFC 4918 section 11.3)."""
+
+    code = "held"
+    status = 423
+    sentence = "The file is being checked and cannot be read yet."
+
+
+class Locked(Held):
+    """Another request is at work on the same upload (tus 1.0, PATCH)."""
+
+    code = "locked"
+    sentence = "Another request is at work on this upload. Try again in a moment."
+
+
+class Infected(SecureDeliveryError):
+    """A scanner found something; the file was deleted."""
+
+    code = "infected"
+    status = 422
+    sentence = "The file was refused: a scanner found something harmful in it."
 
 
 class Unsupported(SecureDeliveryError):

@@ -34,7 +34,13 @@ MAX_GRACE = 24 * 3600  # seconds; security promise 6
 MIN_SECRET_BITS = 128
 
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_ALIAS_TARGET = re.compile(r"https?://[!-~]{1,1024}|folder:[A-Za-z0-9_-]{1,64}(?:/[^/\x00-\x1f\\]{1,255}){0,16}/?")
+_ALIAS_TARGET = re.compile(
+    r"https?://[!-~]{1,1024}|folder:[A-Za-z0-9_-]{1,64}(?:/[^/\x00-\x1f\\]{1,255}){0,16}/?"
+    r"|storage:[a-z0-9][a-z0-9_-]{0,63}(?:/[^/\x00-\x1f\\]{1,255}){0,16}/?"
+)
+_STORAGE = re.compile(r"(?:[a-z0-9][a-z0-9_-]{0,63})?")
+_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}/(?:\*|[a-z0-9][a-z0-9.+-]{0,127})")
+_YEARS = 100 * 366 * 86_400  # seconds; more is for ever
 
 
 class SecretState(StrEnum):
@@ -188,8 +194,15 @@ class Application:
       caches keep it too, for operators whose CDN keys by the whole query.
     * `metadata_profile`: what results keep of a picture's EXIF and XMP: nothing, copyright and author, all but the place,
       or all.
-    * `aliases`: what `src://alias/path` means: the beginning of a URL (`https://assets.example.org/`), or a folder that the
-      operator's settings name (`folder:media/2026`).
+    * `aliases`: what `src://alias/path` means: the beginning of a URL (`https://assets.example.org/`), a folder that the
+      operator's settings name (`folder:media/2026`), or a storage of the application (`storage:assets/2026`).
+    * `storage`: where files go that name no storage: one of the application's own by its name, `server` for the server's own
+      for good, or nothing for the server's own as a development storage, with a quota and an end.
+    * `allowed_types`: types by content that may be uploaded (`image/*`, `application/pdf`); none means all.
+    * `scan`: uploaded files are held until every installed scanner finds them clean.
+    * `retention`: seconds after which a file goes by itself; 0 means never.
+    * `undo`: seconds for which a deleted file can be restored; 0 means not at all.
+    * `redirect`: files in storages that can are delivered by a redirect to them, which ends with the policy at the latest.
     """
 
     secrets: SecretRing
@@ -207,14 +220,27 @@ class Application:
     limits: Limits = Limits()
     metadata_profile: Literal["none", "copyright", "no_location", "all"] = "none"
     aliases: Mapping[str, str] = field(default_factory=dict)
+    storage: str = ""
+    allowed_types: tuple[str, ...] = ()
+    scan: bool = False
+    retention: int = 0
+    undo: int = 0
+    redirect: bool = False
 
     def __post_init__(self) -> None:
+        if not _STORAGE.fullmatch(self.storage):
+            raise ConfigurationError("storage is the name of a storage, server, or nothing")
+        for each in self.allowed_types:
+            if not _TYPE.fullmatch(each):
+                raise ConfigurationError(f"allowed_types: {each!r} is neither type/subtype nor type/*")
+        if not 0 <= self.retention <= _YEARS or not 0 <= self.undo <= _YEARS:
+            raise ConfigurationError("retention and undo are zero or more seconds, at most a hundred years")
         if self.metadata_profile not in ("none", "copyright", "no_location", "all"):
             raise ConfigurationError("metadata_profile is none, copyright, no_location or all")
         for alias, target in self.aliases.items():
             if not _ALIAS.fullmatch(alias) or not _ALIAS_TARGET.fullmatch(target):
                 raise ConfigurationError(
-                    f"alias {alias!r}: a short name, and https://host/path/ or folder:NAME/path are wanted"
+                    f"alias {alias!r}: a short name, and https://host/path/, folder:NAME/path or storage:NAME/path are wanted"
                 )
         if not 0 <= self.leeway <= 60:
             raise ConfigurationError("leeway is 0 to 60 seconds")
@@ -222,6 +248,11 @@ class Application:
             raise ConfigurationError("max_age is zero or more seconds")
         if self.regex not in ("full", "search") or self.unknown_keys not in ("refuse", "ignore"):
             raise ConfigurationError("regex is full or search; unknown_keys is refuse or ignore")
+
+    def admits_type(self, mimetype: str) -> bool:
+        """Whether a file of this type, found by its content, may be uploaded."""
+        family = mimetype.partition("/")[0] + "/*"
+        return not self.allowed_types or mimetype in self.allowed_types or family in self.allowed_types
 
     def sign(
         self,

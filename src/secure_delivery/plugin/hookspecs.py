@@ -18,6 +18,7 @@ from collections.abc import Mapping
 import pluggy
 
 from .protocols import (
+    CloudSource,
     Detector,
     Event,
     Extractor,
@@ -83,6 +84,11 @@ def register_queues(settings: Settings) -> Mapping[str, Queue] | None:
 @hookspec
 def register_scanners(settings: Settings) -> Mapping[str, Scanner] | None:
     """Judges of uploaded files, by name."""
+
+
+@hookspec
+def register_cloud_sources(settings: Settings) -> Mapping[str, CloudSource] | None:
+    """Places whose files users pick, by the name that pickers call them (`googledrive`, `dropbox`)."""
 
 
 @hookspec

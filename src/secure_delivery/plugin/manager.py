@@ -25,6 +25,7 @@ from ..gate.errors import ConfigurationError
 from . import hookspecs
 from .params import Param
 from .protocols import (
+    CloudSource,
     Detector,
     Event,
     Extractor,
@@ -100,6 +101,7 @@ _KINDS: Mapping[str, _Kind] = {
     "extractors": _Kind(Extractor, ("extract", "warm"), {"section": lambda value: isinstance(value, str)}),
     "queues": _Kind(Queue, ("announce",)),
     "scanners": _Kind(Scanner, ("scan", "warm")),
+    "cloud_sources": _Kind(CloudSource, ("list", "fetch")),
 }
 KINDS = tuple(_KINDS)
 
@@ -138,6 +140,7 @@ class Registry:
     extractors: Mapping[str, Extractor] = field(repr=False)
     queues: Mapping[str, Queue] = field(repr=False)
     scanners: Mapping[str, Scanner] = field(repr=False)
+    cloud_sources: Mapping[str, CloudSource] = field(repr=False)
     reports: tuple[PluginReport, ...]
     _listeners: tuple[tuple[str, Callable[..., object]], ...] = field(repr=False)
     _versions: Mapping[tuple[str, str], str] = field(repr=False)

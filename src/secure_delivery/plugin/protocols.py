@@ -537,6 +537,45 @@ class Work:
     scratch: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudEntry:
+    """One file or folder of a cloud source. `path` is what the source is asked for it by; `size` is in bytes, `modified` in
+    seconds since the epoch."""
+
+    name: str
+    path: str
+    folder: bool
+    size: int | None = None
+    mimetype: str | None = None
+    modified: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudFolder:
+    """A page of a folder. `after` is how the next page is asked for; `sign_in` where the user has to go first, if anywhere."""
+
+    entries: tuple[CloudEntry, ...] = ()
+    after: str | None = None
+    sign_in: str | None = None
+
+
+@runtime_checkable
+class CloudSource(Protocol):
+    """A place elsewhere whose files users pick: a drive, an album. Both methods may ask the outside; they run in a thread.
+
+    `session` is a text of the source's own making that the user's picker keeps and shows again; "" at first.
+    """
+
+    def list(self, application: str, path: str, *, after: str | None, session: str) -> tuple[CloudFolder, str]:
+        """A page of a folder, and the session from now on. Raises `NotFound`, `SourceFault`."""
+        ...
+
+    def fetch(self, application: str, path: str, into: BinaryIO, *, max_bytes: int, session: str) -> tuple[str, str]:
+        """Write a file into `into`; returns its name and the type that the source declares. Raises `NotFound`, `TooLarge`,
+        `SourceFault`."""
+        ...
+
+
 # -------------------------------------------------------------------------------------------------------------- events
 
 

@@ -28,7 +28,11 @@ from .file_api import FileAPI
 from .hot import Hot
 from .http import Context, Denied, on_crash, on_denied, on_disconnect, on_fault, on_http
 from .legacy import Legacy
+from .multipart import MultipartUploads
 from .ops import Ops
+from .picker import Picker
+from .process import Process
+from .tus import Tus
 
 __all__ = ["application", "create_app"]
 
@@ -49,6 +53,10 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     delivery = Delivery(context)
     files = FileAPI(context, delivery)
     legacy = Legacy(context, delivery)
+    multipart = MultipartUploads(context)
+    tus = Tus(context)
+    process = Process(context, delivery)
+    picker = Picker(context, delivery)
     ops = Ops(context)
 
     @asynccontextmanager
@@ -66,6 +74,22 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             *_only("/health/live", ops.live, "GET"),
             *_only("/health/ready", ops.ready, "GET"),
             *_only("/api/store/{provider}", files.store, "POST"),
+            *_only("/multipart/start", multipart.start, "POST"),
+            *_only("/multipart/upload", multipart.upload, "POST"),
+            *_only("/multipart/part/{token}/{number}/{offset}", multipart.part, "PUT"),
+            *_only("/multipart/commit", multipart.commit, "POST"),
+            *_only("/multipart/complete", multipart.complete, "POST"),
+            *_only("/multipart/abort", multipart.abort, "POST"),
+            *_only("/tus/{key}", tus.collection, "POST"),
+            *_only("/tus/{key}/{token}", tus.one, "GET", "PATCH", "POST", "DELETE"),
+            *_only("/process", process.run, "POST"),
+            *_only("/prefetch", picker.prefetch, "POST"),
+            *_only("/folder/list", picker.listing, "POST"),
+            *_only("/store/", picker.store, "POST"),
+            *_only("/metadata", picker.metadata, "POST"),
+            *_only("/auth/logout", picker.logout, "POST"),
+            *_only("/recording/{kind}/{step}", picker.recording, "POST"),
+            *_only("/api/file/{handle}/restore", files.restore, "POST"),
             *_only("/api/file/{handle}/metadata", files.metadata, "GET"),
             *_only("/api/file/{handle}/renditions", files.purge, "DELETE"),
             *_only("/api/file/{handle}/convert", legacy.convert, "GET", "POST"),

@@ -17,14 +17,16 @@ from ..gate.errors import SecureDeliveryError
 from ..gate.hosts import parse_origin
 from ..gate.model import Application
 from .http import Context, error_response, raw_path, raw_query, redact, single, whitelist_for
+from .tus import options_headers
 
 access = logging.getLogger("secure_delivery.access")
 
-_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 #: Headers that pages and official clients send: those of the SDKs must be named or browsers stop them.
 _HEADERS = (
     "Authorization, Content-Type, Content-MD5, Range, If-Match, If-None-Match, If-Range, Filestack-Source, Filestack-Trace-Id, "
-    "Filestack-Trace-Span, Filestack-Upload-Region"
+    "Filestack-Trace-Span, Filestack-Upload-Region, Tus-Resumable, Upload-Length, Upload-Defer-Length, Upload-Offset, "
+    "Upload-Metadata, Upload-Concat, Upload-Checksum, X-HTTP-Method-Override, X-Requested-With"
 )
 _AGE = "600"  # seconds; short, because whitelists change
 
@@ -43,6 +45,8 @@ class Preflights:
         request = Request(scope)
         try:
             response = await self._answer(request)
+            if raw_path(request).startswith("/tus/"):
+                response.headers.update(options_headers(self._context))
         except SecureDeliveryError as fault:
             response = error_response(fault.status, fault.code, fault.public)
         await response(scope, receive, send)
@@ -72,7 +76,7 @@ class Preflights:
         records = self._context.engine.records
         named = [part[4:] for part in raw_query(request).split("&") if part.startswith("key=")]
         segments = [unquote(part) for part in raw_path(request).split("/") if part]
-        for key in (*named, *segments[:1]):
+        for key in (*named, *segments[:2]):
             found = await self._context.query(records.application, key)
             if found is not None:
                 return found

@@ -36,12 +36,13 @@ from .http import (
     raw_query,
     result_headers,
 )
+from .offload import Offload
 from .once import Renderer
+from .pieces import Pieces
 from .ranges import Span, answer, http_date
 from .transform import Admitted, Order, Transformer, not_for_post
 
 SMALL = 262_144  # bytes up to which a file is read in one go and sent as one message: a thread hop costs more than that
-_PIECE = 1 << 20
 _REMEMBERED = 4096  # parsed paths
 _REMEMBERED_LENGTH = 2048  # characters of a path and query worth remembering; with longer ones strangers could fill memory
 _TRIES = 5  # times a file is looked up again that was overwritten between finding and opening it
@@ -73,7 +74,10 @@ class Delivery:
         self._context = context
         self.renderer = Renderer(engine)
         self.facts = Facts(context, self.renderer)
-        self.transformer = Transformer(context, Gatherer(context, engine.fetched, engine.folders), self.renderer)
+        self._offload = Offload(context, engine.settings.accel)
+        self._pieces = Pieces()
+        self.gatherer = Gatherer(context, engine.fetched, engine.folders)
+        self.transformer = Transformer(context, self.gatherer, self.renderer)
         self._explainer = Explainer(context, self.transformer)
         self._parsed: dict[tuple[str, str], tuple[object, TaskURL, Plan | None]] = {}
 
@@ -236,6 +240,10 @@ class Delivery:
             headers["content-range"] = f"bytes */{content.size}"
             headers["cache-control"] = "no-store"
             return Response(None, 416, headers)
+        if content.size > SMALL and isinstance(kept, FileLink):
+            handed = await self._offload.answer(request, kept, plan, headers)
+            if handed is not None:
+                return handed
         if plan.status == 200:
             if lasting and content.size <= SMALL:
                 self._note(request, application, decision, content, kept, asked)
@@ -283,14 +291,7 @@ class Delivery:
             with self._open(kept, span) as stream:
                 return Response(stream.read(), status, headers)
         stream = await self._context.run(self._open, kept, span)
-        return StreamingResponse(self._pieces(stream), status, headers)
-
-    async def _pieces(self, stream: BinaryIO) -> AsyncIterator[bytes]:
-        try:
-            while piece := await self._context.run(stream.read, _PIECE):
-                yield piece
-        finally:
-            stream.close()
+        return StreamingResponse(self._pieces.of(stream), status, headers)
 
     async def _send_spans(
         self,
@@ -325,7 +326,7 @@ class Delivery:
             try:
                 for head, stream in zip(heads, streams, strict=True):
                     yield head
-                    async for piece in self._pieces(stream):
+                    async for piece in self._pieces.of(stream):
                         yield piece
                 yield end
             finally:

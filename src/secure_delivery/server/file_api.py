@@ -6,23 +6,30 @@ Knows: the endpoints that official clients call, their parameters and answers. M
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from ..engine.files import Target, Upload, clean_name, effective_path
+from ..engine.convert import bind
+from ..engine.files import Target, Upload, clean_name
+from ..engine.outbound import read_url
 from ..engine.records import FileLink
-from ..gate.errors import BadRequest, NotFound, Reason, SecureDeliveryError, TooLarge, Unsupported
+from ..gate.errors import BadRequest, NotFound, Reason, SecureDeliveryError, TooLarge
 from ..gate.model import Application, Decision
 from ..gate.policy import Call
+from ..gate.tasksource import SourceKind, read_source
+from ..gate.taskurl import Task
+from .answers import described, file_url, workflow_ids
 from .delivery import Delivery
+from .gather import Named
 from .http import Context, Denied, cors_headers, flag, parameters
+from .transform import Order
 from .uploads import Intake
 
-#: What clients call the storage of an application when they do not know better: the documentation's default.
-_ANY_STORAGE = "s3"
 _NO_STORE = {"cache-control": "no-store"}
+_STORE_OPTIONS = ("filename", "mimetype", "path", "container", "region", "access", "workflows")
+_LONGEST = 100 * 366 * 86_400  # seconds
 
 
 class FileAPI:
@@ -35,27 +42,38 @@ class FileAPI:
     # -- store
 
     async def store(self, request: Request) -> Response:
-        """`POST /api/store/{provider}`: a new file from a multipart, raw or Base64 body."""
+        """`POST /api/store/{provider}`: a new file from a multipart, raw or Base64 body, or from the `url` that it names."""
         values = parameters(request)
         application = await self._context.application(values.get("key"))
-        self._check_provider(request.path_params["provider"])
-        filename = clean_name(values["filename"]) if "filename" in values else None
-        path = effective_path(values.get("path"))
-        container = values.get("container") or self._context.engine.settings.storage
+        asked = _target(values, request.path_params["provider"])
         size = _declared_size(request, values)
-        decision = self._context.judge(request, application, Call.PICK, container=container, path=path, size=size)
+        _, decision = self._context.judge_store(request, application, asked, size=size)
         self._check_declared(application, size)
 
         def begin(target: Target) -> Upload:
-            placed = Target(
-                filename=target.filename, mimetype=target.mimetype, container=values.get("container"), path=values.get("path")
-            )
+            placed = replace(asked, filename=target.filename, mimetype=target.mimetype)
             return self._context.engine.files.begin(application, placed, limit=self._limit(decision))
 
+        filename = clean_name(values["filename"]) if "filename" in values else None
         with Intake(request, decision, begin, base64decode=flag(values, "base64decode")) as intake:
             upload = await _receive(intake, filename, values.get("mimetype"), decision)
+            if upload is None:
+                return await self._ingest(request, application, intake.url or "", values)
             link = await self._context.run(self._context.engine.files.add, application, upload)
-        return JSONResponse(self._stored(request, link), headers=_NO_STORE | cors_headers(request, application))
+        return JSONResponse(
+            described(self._context, request, application, link), headers=_NO_STORE | cors_headers(request, application)
+        )
+
+    async def _ingest(self, request: Request, application: Application, url: str, values: Mapping[str, str]) -> Response:
+        """Store what is behind a URL, by the way of all external sources."""
+        options = [(name, values[name]) for name in _STORE_OPTIONS if values.get(name)]
+        location = request.path_params["provider"]
+        task = Task(name="store", options=(*options, ("location", location)))
+        source = read_source(url, percent=False)
+        if source.kind is not SourceKind.EXTERNAL:
+            raise BadRequest("no external url", public="url is the address of a file, https://...")
+        order = Order(plan=bind(self._context.engine.registry, [task]), source=source, api_key=application.api_key)
+        return await self._delivery.carry_out(request, order)
 
     def _limit(self, decision: Decision) -> int:
         """Bytes a file may have at most, by the server's settings and the policy; the application's own limit comes on top."""
@@ -68,40 +86,20 @@ class FileAPI:
         if size is not None and size > most:
             raise TooLarge(f"{size} bytes declared, limit {most}")
 
-    def _check_provider(self, provider: str) -> None:
-        name = provider.lower()
-        if name != _ANY_STORAGE and name not in self._context.engine.registry.storages:
-            raise BadRequest(f"storage {name!r} is not configured", public="This storage provider is not configured.")
-        if name not in (_ANY_STORAGE, self._context.engine.settings.storage):
-            raise Unsupported(public="Files go to the server's own storage; this provider cannot be chosen.")
-
-    def _stored(self, request: Request, link: FileLink) -> dict[str, Any]:
-        answer: dict[str, Any] = {
-            "url": f"{self._context.base_url(request)}/{link.handle}",
-            "handle": link.handle,
-            "filename": link.filename,
-            "size": link.size,
-            "type": link.mimetype,
-            "key": link.key,
-        }
-        if link.container is not None:
-            answer["container"] = link.container
-        return answer
-
     # -- one file
 
     async def file(self, request: Request) -> Response:
         """`/api/file/{handle}` in all its methods; `handle+ext` names the same file."""
-        link = await self._find(request)
+        link = await self._find(request, held=request.method not in ("GET", "HEAD"))
         if request.method in ("GET", "HEAD"):
             return await self._delivery.send_file(request, link)
         if request.method == "DELETE":
             return await self._remove(request, link)
         return await self._overwrite(request, link)
 
-    async def _find(self, request: Request) -> FileLink:
+    async def _find(self, request: Request, *, held: bool = False) -> FileLink:
         handle = request.path_params["handle"].partition("+")[0]
-        link = await self._context.query(self._context.engine.files.find, handle)
+        link = await self._context.query(lambda: self._context.engine.files.find(handle, held=held))
         key = parameters(request).get("key")
         if key is not None and key != link.application:
             raise NotFound("the file belongs to another application")
@@ -111,8 +109,22 @@ class FileAPI:
         application = await self._context.owner(link.application)
         self._context.judge(request, application, Call.REMOVE, handle=link.handle)
         keep = flag(parameters(request), "skip_storage")
-        await self._context.run(self._context.engine.files.remove, link, keep_blob=keep)
+        files = self._context.engine.files
+        await self._context.run(lambda: files.remove(link, keep_blob=keep, undo=application.undo))
         return PlainTextResponse("success", headers=_NO_STORE | cors_headers(request, application))
+
+    async def restore(self, request: Request) -> Response:
+        """`POST /api/file/{handle}/restore`: undo a deletion, while the application lets it be undone."""
+        handle = request.path_params["handle"]
+        link = await self._context.query(self._context.engine.records.file, handle)
+        if link is None:
+            raise NotFound(f"no file {handle!r}")
+        application = await self._context.owner(link.application)
+        self._context.judge(request, application, Call.REMOVE, handle=link.handle)
+        link = await self._context.run(self._context.engine.files.restore, application, handle)
+        return JSONResponse(
+            described(self._context, request, application, link), headers=_NO_STORE | cors_headers(request, application)
+        )
 
     async def purge(self, request: Request) -> Response:
         """`DELETE /api/file/{handle}/renditions`: drop what was made of a file; says how many results there were."""
@@ -129,22 +141,46 @@ class FileAPI:
         size = _declared_size(request, values)
         decision = self._context.judge(request, application, Call.WRITE, handle=link.handle, size=size)
         self._check_declared(application, size)
+        files = self._context.engine.files
 
         def begin(target: Target) -> Upload:
-            named = Target(filename=link.filename, mimetype=target.mimetype)
-            return self._context.engine.files.begin(application, named, limit=self._limit(decision))
+            named = Target(filename=link.filename, mimetype=target.mimetype, source_url=target.source_url)
+            return files.begin(application, named, limit=self._limit(decision), over=link)
 
         with Intake(request, decision, begin, base64decode=flag(values, "base64decode")) as intake:
             upload = await _receive(intake, link.filename, values.get("mimetype"), decision)
-            fresh = await self._context.run(self._context.engine.files.overwrite, link, upload)
+            if upload is None:
+                upload = await self._fetched(request, application, link, intake, decision)
+            fresh = await self._context.run(files.overwrite, link, upload)
         answer = {
-            "url": f"{self._context.base_url(request)}/{fresh.handle}",
+            "url": file_url(self._context, request, fresh.handle),
             "mimetype": fresh.mimetype,
             "isWriteable": True,
             "size": fresh.size,
             "filename": fresh.filename,
         }
         return JSONResponse(answer, headers=_NO_STORE | cors_headers(request, application))
+
+    async def _fetched(
+        self, request: Request, application: Application, link: FileLink, intake: Intake, decision: Decision
+    ) -> Upload:
+        """The new content of a file from the URL that the body names."""
+        url = read_url(intake.url or "").url
+        named = Named(url=url, told=url)
+        facts = {"handle": link.handle}
+        source = await self._delivery.gatherer.fetch(request, application, named, calls=(Call.WRITE,), facts=facts)
+        reason = decision.admits_size(source.size)
+        if reason is not None:
+            raise Denied(Decision(allowed=False, reason=reason, vary=decision.vary), application)
+
+        def copied() -> Upload:
+            upload = intake.begin(Target(filename=link.filename, mimetype=source.mimetype, source_url=url.partition("?")[0]))
+            with source.open() as stream:
+                while piece := stream.read(1 << 20):
+                    upload.write(piece)
+            return upload
+
+        return await self._context.run(copied)
 
     # -- metadata
 
@@ -159,7 +195,28 @@ class FileAPI:
         return await self._delivery.facts.answer(request, handle, names, key=key)
 
 
-async def _receive(intake: Intake, filename: str | None, mimetype: str | None, decision: Decision) -> Upload:
+def _target(values: Mapping[str, str], provider: str) -> Target:
+    """Where the options of a store request want the file. Raises `BadRequest` for values that are none."""
+    access = values.get("access", "").lower() or None
+    if access not in (None, "private", "public"):
+        raise BadRequest("bad access", public="access is private or public.")
+    try:
+        workflow_ids(values.get("workflows"))
+    except ValueError as error:
+        raise BadRequest("bad workflows", public=str(error)) from None
+    lasting = values.get("expires_in")
+    if lasting is not None and not (lasting.isascii() and lasting.isdigit() and 0 < int(lasting[:12]) <= _LONGEST):
+        raise BadRequest("bad expires_in", public="expires_in is a whole number of seconds, at least one.")
+    return Target(
+        container=values.get("container") or None,
+        path=values.get("path") or None,
+        storage=provider,
+        access=access,  # type: ignore[arg-type]
+        expires_in=None if lasting is None else int(lasting),
+    )
+
+
+async def _receive(intake: Intake, filename: str | None, mimetype: str | None, decision: Decision) -> Upload | None:
     """Read the body; more bytes than the policy admits are the policy's refusal, whichever limit noticed first."""
     try:
         return await intake.receive(filename, mimetype)

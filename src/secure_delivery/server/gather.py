@@ -139,6 +139,7 @@ class Gatherer:
         *,
         calls: tuple[Call, ...],
         facts: Mapping[str, object],
+        headers: Mapping[str, str] | None = None,
     ) -> SourceFile:
         """The file behind an address or in a folder. Every hop is judged as the request was. Raises `Denied`, `SourceFault`,
         `NotFound`, `TooLarge`."""
@@ -150,7 +151,9 @@ class Gatherer:
             self._context.judge(request, application, *calls, **{**facts, "url": hop})
 
         url = named.url or ""
-        return await self._context.run(lambda: self._fetched.get(application.api_key, url, max_bytes=most, check=check))
+        return await self._context.run(
+            lambda: self._fetched.get(application.api_key, url, max_bytes=most, check=check, headers=headers)
+        )
 
 
 def _outside(text: str) -> Named:

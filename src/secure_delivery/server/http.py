@@ -18,7 +18,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..engine import Engine
-from ..engine.types import INLINE, PLAIN
+from ..engine.files import Target, effective_path
+from ..engine.names import clean_name
+from ..engine.storages import Room
+from ..engine.types import HARMLESS, INLINE, PLAIN
 from ..gate.credentials import one_credential, secret_from_authorization, signed_from_query
 from ..gate.decide import decide
 from ..gate.errors import BadRequest, CredentialConflict, MethodNotAllowed, NotFound, Reason, SecureDeliveryError
@@ -55,6 +58,11 @@ CONTENT_HEADERS = {
 }
 
 
+#: Where uploads begin: the upload whitelist is for these.
+UPLOAD_PATHS = ("/api/store/", "/multipart/", "/tus/", "/folder/")
+_UPLOADS = frozenset({"/process", "/prefetch", "/store/"})
+
+
 class Denied(Exception):
     """Carries a refusal from the depth of an endpoint to the one place that answers it."""
 
@@ -70,6 +78,7 @@ class Context:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.policies = PolicyCache()
+        self.noticed: set[str] = set()  # applications whose development storage the log has spoken of
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work in a thread."""
@@ -124,6 +133,18 @@ class Context:
         if not decision.allowed:
             raise Denied(decision, application)
         return decision
+
+    def judge_store(
+        self, request: Request, application: Application, target: Target, *calls: Call, **facts: Any
+    ) -> tuple[Room, Decision]:
+        """Decide about storing a file, by where it would really go. Raises `Denied`, and `BadRequest` for a place that the
+        application does not have."""
+        room = self.engine.files.room(application, target)
+        wanted = {*calls, Call.PICK} if room.storage in self.engine.storages.own else {*calls, Call.PICK, Call.STORE}
+        decision = self.judge(
+            request, application, *sorted(wanted), container=room.container, path=effective_path(room.path), **facts
+        )
+        return room, decision
 
     def base_url(self, request: Request) -> str:
         """Scheme, host and prefix for the URLs we hand out, without a slash at the end."""
@@ -250,8 +271,16 @@ def whitelist_for(request: Request, application: Application | None) -> Whitelis
     """The whitelist that this request is a matter of; None where there is none or an empty one."""
     if application is None:
         return None
-    uploads = raw_path(request).startswith("/api/store/")
+    path = raw_path(request)
+    uploads = path.startswith(UPLOAD_PATHS) or path in _UPLOADS
     return (application.upload_whitelist if uploads else application.delivery_whitelist) or None
+
+
+_EXPOSED = (
+    "ETag, Content-Length, Content-Disposition, X-File-Name, Location, Upload-Offset, Upload-Length, Upload-Expires, "
+    "Upload-Concat, Upload-Metadata, Upload-Defer-Length, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, "
+    "Tus-Checksum-Algorithm, Filestack-Handle, Filestack-Url, Retry-After"
+)
 
 
 def cors_headers(request: Request, application: Application | None) -> dict[str, str]:
@@ -260,7 +289,7 @@ def cors_headers(request: Request, application: Application | None) -> dict[str,
     No cookies are involved anywhere in these APIs, so `*` gives nothing that a plain request would not get. It is said
     without an Origin too: a browser may use the copy it kept of a plain request for the next page's script.
     """
-    exposed = {"access-control-expose-headers": "ETag, Content-Length, Content-Disposition, X-File-Name"}
+    exposed = {"access-control-expose-headers": _EXPOSED}
     whitelist = whitelist_for(request, application)
     if whitelist is None:
         return {"access-control-allow-origin": "*", **exposed}
@@ -288,21 +317,25 @@ def cache_control(
 
 
 def disposition(filename: str, *, attachment: bool) -> str:
-    """A Content-Disposition that cannot break out of its header: RFC 6266 with an ASCII fallback."""
+    """A Content-Disposition that cannot break out of its header: RFC 6266, with an ASCII fallback that keeps its extension."""
     kind = "attachment" if attachment else "inline"
     plain = re.sub(r"[^ -~]|[\"\\%]", "_", filename)
     if plain == filename:
         return f'{kind}; filename="{plain}"'
-    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='', errors='replace')}"
 
 
 def content_headers(mimetype: str, filename: str, *, download: bool) -> dict[str, str]:
-    """The headers of user content: its type, whether a browser may show it, and what it may do when it does."""
-    shown = f"{mimetype}; charset=utf-8" if mimetype in (PLAIN, "application/json") else mimetype
+    """The headers of user content: its type, whether a browser may show it, and what it may do when it does.
+
+    Scripts, style sheets and the like are handed out under a type that no page can run or apply.
+    """
+    kind = HARMLESS.get(mimetype, mimetype)
+    name = clean_name(filename)  # a decoder process may have named it, or a version of this server that knew less of names
     return {
-        "content-type": shown,
-        "content-disposition": disposition(filename, attachment=download or mimetype not in INLINE),
-        "x-file-name": quote(filename, safe=" !#$&'()+,;=@[]^`{}~"),
+        "content-type": f"{kind}; charset=utf-8" if kind in (PLAIN, "application/json") else kind,
+        "content-disposition": disposition(name, attachment=download or mimetype not in INLINE),
+        "x-file-name": quote(name, safe=" !#$&'()+,;=@[]^`{}~"),
         **CONTENT_HEADERS,
     }
 
@@ -313,7 +346,8 @@ _CODINGS = ("gzip",)
 
 def result_headers(rendition: Rendition) -> dict[str, str]:
     """Headers that a result asks for: a page made by a task may be shown, in an origin of its own, with the scripts that its
-    policy names; and a result that is compressed says so.
+    policy names; a script or style sheet that was asked for by a task may be used as one; and a result that is compressed
+    says so.
 
     What a decoder process reports is not to be trusted, so a page is sandboxed first, whatever its own policy says: of two
     `sandbox` directives the first counts (CSP level 3, section 2.2.1), and it does not grant our origin.
@@ -325,6 +359,8 @@ def result_headers(rendition: Rendition) -> dict[str, str]:
         headers["content-security-policy"] = f"{scripts}; {policy}"
         headers["content-type"] = "text/html; charset=utf-8"
         headers["content-disposition"] = disposition(rendition.filename, attachment=False)
+    if rendition.mimetype in ("text/javascript", "text/css"):
+        headers["content-type"] = rendition.mimetype
     if coding in _CODINGS:
         headers["content-encoding"] = str(coding)
     return headers

@@ -19,10 +19,11 @@ from ..engine.records import FileLink
 from ..engine.renditions import Rendition
 from ..engine.sandbox import MAX_SOURCES
 from ..engine.sources import SourceFile
-from ..gate.errors import BadRequest, Busy, NotFound, SecureDeliveryError, TaskURLError, Unsupported
+from ..gate.errors import BadRequest, Busy, NotFound, SecureDeliveryError, TaskURLError
 from ..gate.model import Application, Decision
 from ..gate.policy import Call, SignedPolicy
 from ..gate.tasksource import Source, SourceKind
+from .answers import described
 from .gather import Gatherer, Named, unknown_application
 from .http import Context, Denied, cors_headers, single
 from .once import Renderer
@@ -35,7 +36,8 @@ _PIECE = 1 << 20
 class Order:
     """What a request asks for, wherever it stood: in a path, in JSON, in the query of the legacy API.
 
-    `signed` is the credential shown outside query and HTTP Basic; `use_query` says whether the query may hold one.
+    `signed` is the credential shown outside query and HTTP Basic; `use_query` says whether the query may hold one. `headers`
+    go to the origin of the source, when it is fetched; `tags` are repeated in the answer about a file that is stored.
     """
 
     plan: Plan
@@ -43,6 +45,8 @@ class Order:
     api_key: str | None = None
     signed: SignedPolicy | None = field(default=None, repr=False)
     use_query: bool = True
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    tags: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +94,7 @@ class Transformer:
         self._fallback(request, acting, order)
         others = tuple(self._gatherer.named(request, acting, source) for source in (*members[1:], *order.plan.references))
         named = (*((first,) if first is not None else ()), *others)
-        calls = _calls(order, first)
-        facts = self._facts(order, named, len(members))
+        calls, facts = self._asked(order, acting, named, len(members))
         decision = self._judge_all(request, acting, calls, facts, named)
         for each in named:
             await self._gatherer.admit(request, acting, each, decision)
@@ -125,20 +128,25 @@ class Transformer:
         if plan.controls.store is not None:
             self._check_place(plan.controls.store)
 
-    def _facts(self, order: Order, named: Sequence[Named], members: int) -> dict[str, Any]:
-        """What the judgement is told besides the calls: a policy bound to a handle covers one file, not a list."""
-        single_handle = named[0].handle if named and members == 1 else None
+    def _asked(
+        self, order: Order, acting: Application, named: Sequence[Named], members: int
+    ) -> tuple[tuple[Call, ...], dict[str, Any]]:
+        """The calls of an order, and what the judgement is told besides them: a policy bound to a handle covers one file, not a
+        list; a file that is stored goes where the application has its files."""
+        calls = set(_calls(order, named[0] if named else None))
         facts: dict[str, Any] = {
-            "handle": single_handle,
+            "handle": named[0].handle if named and members == 1 else None,
             "signed": order.signed,
             "use_query": order.use_query,
             "authenticate": order.plan.authenticated,
         }
         store = order.plan.controls.store
         if store is not None:
-            facts["path"] = effective_path(store["path"])
-            facts["container"] = store["container"] or self._context.engine.settings.storage
-        return facts
+            room = self._context.engine.files.room(acting, _target(store, "file"))
+            facts["path"], facts["container"] = effective_path(room.path), room.container
+            if room.storage not in self._context.engine.storages.own:
+                calls |= {Call.PICK, Call.STORE}
+        return tuple(sorted(calls)), facts
 
     def _judge_all(
         self, request: Request, acting: Application, calls: tuple[Call, ...], facts: dict[str, Any], named: Sequence[Named]
@@ -186,7 +194,8 @@ class Transformer:
             return SourceFile.stored(await self._gatherer.link(named), self._context.engine.files)
         main = named is admitted.named[0]
         facts = admitted.facts if main else {**admitted.facts, "handle": None}
-        return await self._gatherer.fetch(request, admitted.acting, named, calls=admitted.calls, facts=facts)
+        headers = admitted.order.headers if main else None
+        return await self._gatherer.fetch(request, admitted.acting, named, calls=admitted.calls, facts=facts, headers=headers)
 
     async def _changed(self, admitted: Admitted) -> bool:
         """Whether a stored source is there and has bytes: then what was missing belonged to its older content."""
@@ -207,6 +216,8 @@ class Transformer:
         admitted = None
         try:
             admitted = await self.admit(request, order)
+            if order.plan.stores and not order.plan.steps:
+                return await self._store(request, admitted, (await self.sources(request, admitted))[0])
             rendition = await self.result(request, admitted)
         except SecureDeliveryError as fault:
             if order.plan.controls.fallback is None or isinstance(fault, Busy | BadRequest):
@@ -248,59 +259,65 @@ class Transformer:
         first = self._gatherer.named(request, acting, members[0]) if members else None
         others = (self._gatherer.named(request, acting, source) for source in (*members[1:], *order.plan.references))
         named = (*((first,) if first is not None else ()), *others)
-        facts = self._facts(order, named, len(members))
-        return self._judge_all(request, acting, _calls(order, first), facts, named)
+        calls, facts = self._asked(order, acting, named, len(members))
+        return self._judge_all(request, acting, calls, facts, named)
 
-    async def _store(self, request: Request, admitted: Admitted, rendition: Rendition) -> Response:
+    async def _store(self, request: Request, admitted: Admitted, made: Rendition | SourceFile) -> Response:
         """Keep the result as a file of the transforming application and say so in JSON."""
-        link = await self._context.run(self.kept, admitted, rendition)
+        link = await self._context.run(self._kept, admitted, made)
         headers = {"cache-control": "no-store"} | cors_headers(request, admitted.acting)
-        return JSONResponse(self.described(request, link, rendition), headers=headers)
+        more: dict[str, Any] = {}
+        size = made.extra.get("size") if isinstance(made, Rendition) else None
+        if isinstance(size, list) and len(size) == 2:
+            more |= {"width": size[0], "height": size[1]}
+        if admitted.order.tags is not None:
+            more["upload_tags"] = dict(admitted.order.tags)
+        return JSONResponse(described(self._context, request, admitted.acting, link, more), headers=headers)
 
-    def kept(self, admitted: Admitted, rendition: Rendition) -> FileLink:
-        """The result as a new file. Raises `Denied` for a size that the policy forbids, and the storage's faults."""
+    def _kept(self, admitted: Admitted, made: Rendition | SourceFile) -> FileLink:
+        """The result, or the source as it is, as a new file. Raises `Denied` for a size that the policy forbids, and the
+        storage's faults."""
         options = admitted.plan.controls.store or {}
         engine = self._context.engine
-        reason = admitted.decision.admits_size(rendition.size)
+        reason = admitted.decision.admits_size(made.size)
         if reason is not None:
             raise Denied(Decision(allowed=False, reason=reason, vary=admitted.decision.vary), admitted.acting)
-        name, packed = options.get("filename"), rendition.extra.get("encoding") == "gzip"
-        target = Target(  # a stored file is what its bytes are: how an answer was coded is not kept
-            filename=clean_name(name) if name else f"{rendition.filename}.gz" if packed else rendition.filename,
-            mimetype=options.get("mimetype") or ("application/gzip" if packed else rendition.mimetype),
-            container=options.get("container"),
-            path=options.get("path"),
+        packed = isinstance(made, Rendition) and made.extra.get("encoding") == "gzip"
+        # A stored file is what its bytes are: how an answer was coded is not kept.
+        target = _target(
+            options,
+            f"{made.filename}.gz" if packed else made.filename,
+            mimetype="application/gzip" if packed else made.mimetype,
+            source_url=None if admitted.plan.steps or not admitted.named else _shown(admitted.named[0].told),
         )
-        with engine.files.begin(admitted.acting, target) as upload, engine.renditions.open(rendition) as stream:
+        opened = made.open() if isinstance(made, SourceFile) else engine.renditions.open(made)
+        limit = engine.settings.max_bytes
+        with opened as stream, engine.files.begin(admitted.acting, target, limit=limit) as upload:
             while piece := stream.read(_PIECE):
                 upload.write(piece)
             return engine.files.add(admitted.acting, upload)
 
     def _check_place(self, options: Mapping[str, Any]) -> None:
-        engine = self._context.engine
-        location = (options.get("location") or "s3").lower()
-        if location not in ("s3", engine.settings.storage):
-            raise Unsupported(public="Files go to the server's own storage; this location cannot be chosen.")
         if options.get("base64decode"):
             raise BadRequest("base64decode of a result", public="store: base64decode is for uploads; a result is no text.")
-        if options.get("workflows"):
-            raise Unsupported(public="store: this server runs no workflows.")
 
-    def described(self, request: Request, link: FileLink, rendition: Rendition | None = None) -> dict[str, Any]:
-        """A stored file in the words of the documentation (`store` task, File API)."""
-        answer: dict[str, Any] = {
-            "url": f"{self._context.base_url(request)}/{link.handle}",
-            "handle": link.handle,
-            "filename": link.filename,
-            "size": link.size,
-            "type": link.mimetype,
-            "container": link.container or self._context.engine.settings.storage,
-            "key": link.key,
-        }
-        size = rendition.extra.get("size") if rendition is not None else None
-        if isinstance(size, list) and len(size) == 2:
-            answer |= {"width": size[0], "height": size[1]}
-        return answer
+
+def _target(options: Mapping[str, Any], filename: str, *, mimetype: str = "", source_url: str | None = None) -> Target:
+    """What the options of `store` say of the file to be."""
+    return Target(
+        filename=clean_name(options.get("filename") or filename),
+        mimetype=options.get("mimetype") or mimetype or None,
+        container=options.get("container"),
+        path=options.get("path"),
+        storage=options.get("location"),
+        access=options.get("access"),
+        source_url=source_url,
+    )
+
+
+def _shown(url: str | None) -> str | None:
+    """An address as it is kept: without its query, which may hold a credential."""
+    return None if url is None else url.partition("?")[0]
 
 
 def not_for_post() -> HTTPException:

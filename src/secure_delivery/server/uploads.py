@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 import python_multipart
 from python_multipart.exceptions import FormParserError
@@ -19,12 +21,14 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from ..engine.files import Target, Upload, clean_name
-from ..gate.errors import BadRequest, Reason, TooLarge, Unsupported
+from ..gate.errors import BadRequest, Reason, TooLarge
 from ..gate.model import Decision
 from .http import Denied, body_pieces
 
 _MAX_PARTS = 100  # security promise 41
 _MAX_PART_HEADERS = 16_384
+_MAX_URL_FIELD = 8192  # bytes
+_MAX_FORM = 65_536  # bytes of a form or a JSON text that may name a URL
 Begin = Callable[[Target], Upload]
 
 
@@ -40,6 +44,7 @@ class Intake:
         self._begin = begin
         self._decode = _Base64Stream() if base64decode else None
         self.upload: Upload | None = None
+        self.url: str | None = None  # where the file is, when the body names an address instead of holding it
 
     def __enter__(self) -> Intake:
         return self
@@ -48,18 +53,31 @@ class Intake:
         if self.upload is not None:
             self.upload.__exit__()
 
-    async def receive(self, filename: str | None, mimetype: str | None) -> Upload:
-        """Read the whole body. Raises `BadRequest`, `Denied` for a size the policy forbids, and what a storage raises."""
+    async def receive(self, filename: str | None, mimetype: str | None) -> Upload | None:
+        """Read the whole body. None when it names a `url` to fetch instead, which is in `url` then.
+
+        Raises `BadRequest`, `Denied` for a size the policy forbids, and what a storage raises.
+        """
         kind, options = parse_options_header(self._request.headers.get("content-type"))
         if kind == b"multipart/form-data":
             await self._receive_multipart(options.get(b"boundary"), filename, mimetype)
         elif kind == b"application/x-www-form-urlencoded":
-            raise Unsupported(public="Send the file itself: storing from a URL is not supported by this server.")
+            self.url = await _url_of_form(self._request)
+            return None
+        elif kind == b"application/json" and (pieces := await _small_body(self._request)) is not None:
+            self.url = _url_of_json(b"".join(pieces))
+            if self.url is not None:
+                return None
+            self.upload = self._begin(Target(filename=clean_name(filename), mimetype=mimetype or "application/json"))
+            for piece in pieces:
+                self._write(piece)
         else:
             declared = mimetype or kind.decode("latin-1") or None
             self.upload = self._begin(Target(filename=clean_name(filename), mimetype=declared))
             async for piece in body_pieces(self._request):
                 self._write(piece)
+        if self.upload is None and self.url is not None:
+            return None
         if self.upload is None:
             raise BadRequest("no file part", public="The body holds no file.")
         if self._decode is not None:
@@ -103,13 +121,18 @@ class Intake:
         if not parts.complete:
             raise BadRequest("multipart body ends early", public="The multipart body ends too early.")
 
-    def begin_part(self, target: Target) -> None:
-        """A file part began. Only the first one is taken."""
+    def begin(self, target: Target) -> Upload:
+        """The file begins, wherever it comes from. Only the first one is taken."""
         self.upload = self._begin(target)
+        return self.upload
 
     def part_data(self, data: bytes) -> None:
         """Bytes of the file part."""
         self._write(data)
+
+    def url_part(self, value: str) -> None:
+        """A field called `url` instead of a file."""
+        self.url = value
 
 
 class _Parts:
@@ -126,6 +149,8 @@ class _Parts:
         self._headers: dict[bytes, bytes] = {}
         self._in_file = False
         self._taken = False
+        self._in_url = False
+        self._url = b""
         self.complete = False
 
     def callbacks(self) -> Any:
@@ -167,22 +192,63 @@ class _Parts:
         _, options = parse_options_header(self._headers.get(b"content-disposition"))
         is_file = b"filename" in options or options.get(b"name") == b"fileUpload"
         self._in_file = is_file and not self._taken
+        self._in_url = not is_file and options.get(b"name") == b"url"
         if self._in_file:
             self._taken = True
             shown = options.get(b"filename", b"").decode("utf-8", "replace")
             kind, _ = parse_options_header(self._headers.get(b"content-type"))
             mimetype = self._mimetype or kind.decode("latin-1") or None
-            self._intake.begin_part(Target(filename=clean_name(self._filename or shown), mimetype=mimetype))
+            self._intake.begin(Target(filename=clean_name(self._filename or shown), mimetype=mimetype))
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._in_file:
             self._intake.part_data(data[start:end])
+        elif self._in_url:
+            self._url += data[start:end]
+            if len(self._url) > _MAX_URL_FIELD:
+                raise TooLarge("too long a url", public="The URL in the form is too long.")
 
     def _part_end(self) -> None:
-        self._in_file = False
+        if self._in_url:
+            self._intake.url_part(self._url.decode("utf-8", "replace").strip())
+        self._in_file = self._in_url = False
 
     def _end(self) -> None:
         self.complete = True
+
+
+async def _small_body(request: Request) -> list[bytes] | None:
+    """The pieces of a body that says it is small, None for any other: that one is a file."""
+    length = request.headers.get("content-length", "")
+    if not (length.isascii() and length.isdigit() and len(length) < 7 and int(length) <= _MAX_FORM):
+        return None
+    return [piece async for piece in body_pieces(request)]
+
+
+async def _url_of_form(request: Request) -> str:
+    """The `url` of a form body. Raises `BadRequest`, `TooLarge`."""
+    body = b""
+    async for piece in body_pieces(request):
+        body += piece
+        if len(body) > _MAX_FORM:
+            raise TooLarge("too long a form", public="The form is too long: a file is sent as multipart/form-data or raw.")
+    try:
+        given = [value for name, value in parse_qsl(body.decode("ascii"), max_num_fields=_MAX_PARTS) if name == "url"]
+    except ValueError:
+        raise BadRequest("malformed form", public="The form is malformed.") from None
+    if len(given) != 1 or not given[0].strip():
+        raise BadRequest("no url", public="The form has no field url.")
+    return given[0].strip()
+
+
+def _url_of_json(body: bytes) -> str | None:
+    """The URL of `{"url": "https://…"}`; None for any other JSON, which is a file like others."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    url = document.get("url") if isinstance(document, dict) and document.keys() == {"url"} else None
+    return url.strip() if isinstance(url, str) and url.strip().lower().startswith(("http://", "https://")) else None
 
 
 class _Base64Stream:
