@@ -10,7 +10,7 @@ import sys
 import typer
 
 from ..gate.errors import SecureDeliveryError
-from . import applications, files, inspect, policies, renditions, serve
+from . import applications, files, inspect, policies, renditions, serve, storage, vault
 from .output import complain
 
 __all__ = ["main"]
@@ -30,6 +30,9 @@ cli.command("verify")(policies.verify)
 cli.command("explain")(policies.explain_url)
 cli.add_typer(policies.whitelist, name="whitelist")
 cli.command("store")(files.store)
+cli.command("restore")(files.restore)
+cli.add_typer(storage.app, name="storage")
+cli.add_typer(vault.app, name="vault")
 cli.add_typer(renditions.app, name="renditions")
 cli.command("plugins")(inspect.plugins)
 cli.command("doctor")(inspect.doctor)

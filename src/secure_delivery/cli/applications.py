@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from ..engine import Engine
+from ..engine.storages import SERVER
 from ..gate.errors import ConfigurationError
 from ..gate.model import Limits
 from ..gate.whitelist import Whitelist
@@ -51,6 +53,40 @@ Aliases = Annotated[
         help="A storage alias, NAME=https://host/path/ or NAME=folder:FOLDER/path; repeat it. '' clears the list.",
     ),
 ]
+StorageName = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        help="Where new files go: one of its storages, `server` for the server's own for good, '' for the development storage.",
+    ),
+]
+Types = Annotated[
+    list[str] | None,
+    typer.Option("--allow-type", help="A type by content that may be uploaded (image/*); repeat it. '' allows all."),
+]
+Scan = Annotated[
+    bool | None, typer.Option("--scan/--no-scan", help="Hold uploaded files until every scanner finds them clean.")
+]
+Retention = Annotated[
+    float | None, typer.Option("--retention-days", help="Days after which files go by themselves; 0 for never.")
+]
+Undo = Annotated[float | None, typer.Option("--undo-days", help="Days for which a deleted file can be restored; 0 for none.")]
+Redirect = Annotated[
+    bool | None, typer.Option("--redirect/--stream", help="Deliver from storages that can by a redirect to them.")
+]
+
+
+def _ingest(
+    types: list[str] | None, scan: bool | None, retention: float | None, undo: float | None, redirect: bool | None
+) -> dict[str, Any]:
+    """What options say of taking files in and keeping them."""
+    return _changes(
+        allowed_types=None if types is None else tuple(item for item in types if item),
+        scan=scan,
+        retention=None if retention is None else int(retention * 86_400),
+        undo=None if undo is None else int(undo * 86_400),
+        redirect=redirect,
+    )
 
 
 def _whitelist(patterns: list[str] | None, missing: str | None, before: Whitelist | None = None) -> Any:
@@ -77,6 +113,13 @@ def _aliases(given: list[str] | None, folders: Mapping[str, str]) -> dict[str, s
             raise ConfigurationError(f"alias {name!r}: the settings name no folder {folder!r}")
         found[name] = target
     return found
+
+
+def _storage(engine: Engine, api_key: str, name: str | None) -> str | None:
+    """The storage that is named, which has to be there."""
+    if name not in (None, "", SERVER):
+        engine.storages.named(api_key, name)
+    return name
 
 
 def _limits(before: Limits, **given: int | None) -> Limits | None:
@@ -126,6 +169,12 @@ def create(
     secret_file: Annotated[typer.FileText | None, typer.Option(help="Read the secret from a file, likewise.")] = None,
     metadata_profile: Profile = None,
     alias: Aliases = None,
+    storage: StorageName = None,
+    allow_type: Types = None,
+    scan: Scan = None,
+    retention_days: Retention = None,
+    undo_days: Undo = None,
+    redirect: Redirect = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -138,7 +187,8 @@ def create(
             delivery_whitelist=_whitelist(delivery_domain, delivery_missing),
             metadata_profile=metadata_profile,
             aliases=_aliases(alias, engine.settings.folders),
-        )
+            storage=_storage(engine, "", storage),
+        ) | _ingest(allow_type, scan, retention_days, undo_days, redirect)
         application, secret = engine.records.create_application(name, api_key=api_key, secret=given, **switches)
     _show(application, as_json=as_json, secret=None if given else secret)
 
@@ -184,6 +234,12 @@ def set_(
     max_animation_pixels: MaxAnimationPixels = None,
     metadata_profile: Profile = None,
     alias: Aliases = None,
+    storage: StorageName = None,
+    allow_type: Types = None,
+    scan: Scan = None,
+    retention_days: Retention = None,
+    undo_days: Undo = None,
+    redirect: Redirect = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -206,7 +262,8 @@ def set_(
             ),
             metadata_profile=metadata_profile,
             aliases=_aliases(alias, engine.settings.folders),
-        )
+            storage=_storage(engine, api_key, storage),
+        ) | _ingest(allow_type, scan, retention_days, undo_days, redirect)
         if not changes:
             raise ConfigurationError("nothing to change: give at least one option")
         _show(engine.records.update_application(api_key, **changes), as_json=as_json)

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColu
 from ..engine import Engine
 from ..engine.files import Target, clean_name
 from ..engine.records import FileLink
+from ..gate.errors import ConfigurationError
 from ..gate.model import Application
 from .output import AsJson, Config, engine_for, err, known_application, say, say_json
 
@@ -31,6 +32,23 @@ def store(
     say("handle", link.handle, "bold")
     say("type", link.mimetype)
     say("size", f"{link.size} bytes")
+
+
+def restore(
+    handle: Annotated[str, typer.Argument(metavar="HANDLE", help="Handle of a deleted file.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Undo the deletion of a file, while its application lets it be undone."""
+    with engine_for(config) as engine:
+        link = engine.records.file(handle)
+        if link is None:
+            raise ConfigurationError(f"there is no file {handle}, or it is too late")
+        link = engine.files.restore(known_application(engine, link.application), handle)
+    if as_json:
+        say_json({"handle": link.handle, "filename": link.filename})
+    else:
+        say("restored", f"{link.handle}  {link.filename}")
 
 
 def store_file(engine: Engine, application: Application, file: Path, filename: str) -> FileLink:

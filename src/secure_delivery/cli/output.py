@@ -104,6 +104,12 @@ def described(application: Application) -> Mapping[str, Any]:
         "max_animation_pixels": application.limits.max_animation_pixels,
         "metadata_profile": application.metadata_profile,
         "aliases": dict(application.aliases),
+        "storage": application.storage or "development",
+        "allowed_types": list(application.allowed_types),
+        "scan": application.scan,
+        "retention": application.retention,
+        "undo": application.undo,
+        "redirect": application.redirect,
         "secrets": [
             {
                 "id": secret.id,

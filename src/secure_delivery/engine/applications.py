@@ -26,7 +26,7 @@ from ..gate.model import Application, Limits, Secret, SecretRing, SecretState, n
 from ..gate.whitelist import Whitelist
 from . import tables
 from .database import Database, check_text
-from .vault import Place, Vault
+from .vault import Place, Vault, key_of
 
 Clock = Callable[[], float]  # seconds since the epoch, like time.time
 
@@ -185,11 +185,22 @@ class Applications:
             self._database.bump(connection, "files")
         return blobs
 
-    def rewrap_secrets(self) -> int:
+    def sealed_secrets(self) -> int:
+        """How many secrets are sealed."""
+        with self._database.read() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(tables.application_secret)).scalar_one()
+
+    def sealing_keys(self) -> set[str]:
+        """The ids of the master keys that secrets are sealed under."""
+        with self._database.read() as connection:
+            return {key_of(text) for text in connection.execute(sa.select(tables.application_secret.c.sealed)).scalars()}
+
+    def rewrap_secrets(self, progress: Callable[[], object] | None = None) -> int:
         """Bring every secret under the current master key; returns how many had to be changed (security promise 58).
 
         Works row by row beside a running service, and can be interrupted and repeated. When it returns, older master
-        keys are needed for nothing that these tables hold. Raises `VaultError` for a secret that does not open.
+        keys are needed for nothing that these tables hold. `progress` is called after each. Raises `VaultError` for a secret
+        that does not open.
         """
         secret = tables.application_secret
         changed = 0
@@ -197,11 +208,12 @@ class Applications:
             rows = connection.execute(sa.select(secret.c.application, secret.c.id, secret.c.sealed)).all()
         for row in rows:
             sealed = self._vault.rewrap(row.sealed, place=_place(row.application, row.id))
-            if sealed == row.sealed:
-                continue
-            same = (secret.c.application == row.application, secret.c.id == row.id, secret.c.sealed == row.sealed)
-            with self._database.write() as connection:  # a row that was deleted meanwhile needs nothing
-                changed += connection.execute(sa.update(secret).where(*same).values(sealed=sealed)).rowcount
+            if sealed != row.sealed:
+                same = (secret.c.application == row.application, secret.c.id == row.id, secret.c.sealed == row.sealed)
+                with self._database.write() as connection:  # a row that was deleted meanwhile needs nothing
+                    changed += connection.execute(sa.update(secret).where(*same).values(sealed=sealed)).rowcount
+            if progress is not None:
+                progress()
         return changed
 
     def _now_ms(self) -> int:

@@ -218,8 +218,6 @@ class Fsck:
         """What is wrong with a file, after a second look at record and bytes; a file that changed meanwhile is not judged."""
         if _verdict(row, seen) is None:
             return None
-        if not self._unchanged(name, row):
-            return None
         again = _look(storage, row.key, row.size, deep=self._deep)
         kind = _verdict(row, again)
         if kind is None or not self._unchanged(name, row):

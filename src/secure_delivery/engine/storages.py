@@ -26,7 +26,7 @@ from . import tables
 from .applications import Clock, no_application, random_text
 from .database import Database
 from .outbound import OutboundGuard, Target
-from .vault import Place, Vault
+from .vault import Place, Vault, key_of
 
 SERVER = "server"  # what an application calls the server's own storage when it is to be kept there for good
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -262,6 +262,12 @@ class Storages:
             if progress is not None:
                 progress()
         return changed
+
+    def sealing_keys(self) -> set[str]:
+        """The ids of the master keys that credentials are sealed under."""
+        with self._database.read() as connection:
+            texts = connection.execute(sa.select(tables.storage.c.sealed).where(tables.storage.c.sealed.is_not(None)))
+            return {key_of(text) for text in texts.scalars() if text is not None}
 
     def sealed(self) -> int:
         """How many sealed credentials there are."""

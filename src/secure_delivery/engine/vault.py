@@ -24,6 +24,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,12 +65,15 @@ class Vault:
 
     `keys` maps key ids (1 to 32 of `A-Za-z0-9_-`) to 32 random bytes; `current` names the one that seals, the others
     only open; `setting` is what complaints are about. Raises `ConfigurationError` for no keys, an unknown `current`, a
-    wrong length, two names for one key, and keys that are plainly not random. Thread-safe: nothing changes later.
+    wrong length, two names for one key, and keys that are plainly not random. Thread-safe. A vault of a key file looks at the
+    file again before it seals and when it meets a key it does not know, so that keys are rotated beside running servers.
     """
 
-    __slots__ = ("_current", "_keys")
+    __slots__ = ("_current", "_file", "_keys", "_seen")
 
-    def __init__(self, keys: Mapping[str, bytes], *, current: str, setting: str = TEXT_SETTING) -> None:
+    def __init__(
+        self, keys: Mapping[str, bytes], *, current: str, setting: str = TEXT_SETTING, file: Path | None = None
+    ) -> None:
         if not keys:
             raise ConfigurationError(f"{setting}: there is no master key")
         for key_id, key in keys.items():
@@ -80,6 +84,8 @@ class Vault:
             raise ConfigurationError(f"{setting}: the current key id is not among the keys")
         self._keys = {key_id: AESGCM(bytes(key)) for key_id, key in keys.items()}
         self._current = current
+        self._file = file
+        self._seen = None if file is None else _stamp(file)
 
     def __repr__(self) -> str:
         return f"<Vault keys={sorted(self._keys)} current={self._current!r}>"
@@ -102,6 +108,7 @@ class Vault:
         `create`, a missing file is made with one new key, mode 0600, complete or not at all; when two processes race,
         both end up with the same key. Raises `ConfigurationError` naming the setting; never shows the file's content.
         """
+        stamp = _stamp(path)
         try:
             data = _read_private(path)
         except FileNotFoundError:
@@ -114,7 +121,9 @@ class Vault:
         except UnicodeDecodeError:
             raise ConfigurationError(f"{FILE_SETTING}: {path} is not a text of id:base64 lines") from None
         entries = (line.strip() for line in lines)
-        return cls._from_entries((line for line in entries if line and not line.startswith("#")), FILE_SETTING)
+        vault = cls._from_entries((line for line in entries if line and not line.startswith("#")), FILE_SETTING)
+        vault._file, vault._seen = path, stamp
+        return vault
 
     @classmethod
     def from_text(cls, text: str) -> Vault:
@@ -145,6 +154,7 @@ class Vault:
 
         Sealing the same value twice gives different texts.
         """
+        self._refresh()
         key_id = self._current
         bound = _frame(_VERSION, key_id, *place)
         data_key = AESGCM.generate_key(_KEY * 8)
@@ -160,6 +170,8 @@ class Vault:
         is no longer configured. The message names the key id at most.
         """
         key_id, payload = _split(sealed)
+        if key_id not in self._keys:
+            self._refresh()
         master = self._keys.get(key_id)
         if master is None:
             raise VaultError(f"sealed under master key {key_id!r}, which is not configured")
@@ -172,12 +184,23 @@ class Vault:
         except InvalidTag:
             raise VaultError("a sealed value was altered or belongs to another place") from None
 
+    def _refresh(self) -> None:
+        """Take the keys of the file as they are now, when it was changed. One that is away or damaged changes nothing."""
+        if self._file is None or _stamp(self._file) == self._seen:
+            return
+        with suppress(ConfigurationError):
+            fresh = Vault.from_file(self._file, create=False)
+            # The keys before their name: whoever seals meanwhile finds the key that it takes.
+            self._keys = {**self._keys, **fresh._keys}
+            self._current, self._seen = fresh._current, fresh._seen
+
     def rewrap(self, sealed: str, *, place: Place) -> str:
         """The same value under the current master key; the very same text when it already is.
 
         Seals afresh, because the key id is authenticated together with the value. A rotation that is interrupted
         anywhere can simply run again. Raises `VaultError` like `open`.
         """
+        self._refresh()
         plain = self.open(sealed, place=place)
         return sealed if _split(sealed)[0] == self._current else self.seal(plain, place=place)
 
@@ -187,6 +210,59 @@ def new_master_key(key_id: str) -> str:
     if not _KEY_ID.fullmatch(key_id):
         raise ConfigurationError("a key id is 1 to 32 characters of A-Z, a-z, 0-9, _ and -")
     return f"{key_id}:{base64.b64encode(secrets.token_bytes(_KEY)).decode()}"
+
+
+def key_of(sealed: str) -> str:
+    """The id of the master key that a sealed text is under. Raises `VaultError` for what is none."""
+    return _split(sealed)[0]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes with a file's content."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def fresh_key_id(vault: Vault) -> str:
+    """An id that no key of this vault has."""
+    while (name := f"k{secrets.token_hex(4)}") in vault.key_ids:
+        pass
+    return name
+
+
+def add_key(path: Path, entry: str) -> None:
+    """Append an entry to a key file, which makes it the current key. A crash leaves the old file or the new one."""
+    text = _read_private(path).decode("ascii")
+    _replace_key_file(path, text.rstrip("\n") + f"\n{entry}\n")
+
+
+def drop_keys(path: Path, *, keep: str) -> list[str]:
+    """Take all keys but one out of a key file, in one step; returns the ids of those that went."""
+    lines = _read_private(path).decode("ascii").splitlines()
+    entries = [line for line in lines if line.strip() and not line.strip().startswith("#")]
+    gone = [line for line in entries if line.strip().partition(":")[0] != keep]
+    if gone and len(gone) < len(entries):
+        _replace_key_file(path, "".join(f"{line}\n" for line in lines if line not in gone))
+        return [line.strip().partition(":")[0] for line in gone]
+    return []
+
+
+def _replace_key_file(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ConfigurationError(f"{FILE_SETTING}: {path} cannot be written ({error.strerror})") from None
 
 
 def _check_key(key_id: str, key: bytes, setting: str) -> None:

@@ -8,7 +8,7 @@ no blob is named: the storage lends a second name of it, which is random, used f
 ever, and outlasts the moment. At worst it is gone, and the answer is a 404; other bytes it never is. That is also why no
 `/proc/self/fd/N` is sent: a number is given to another file as soon as it is free.
 
-One name serves all who ask for a file within a minute.
+One name serves all who ask for a file within some seconds.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from .ranges import Answer
 logger = logging.getLogger("secure_delivery.server")
 
 _PATHSEND = "http.response.pathsend"
-_AGAIN = 60.0  # seconds for which a lent name is used; far less than the time it is lent for
-_RECLAIM = 200.0  # seconds between two looks for names whose time is over; a little more than that time
+_AGAIN = 20.0  # seconds for which a lent name is used; far less than the time it is lent for
+_RECLAIM = 65.0  # seconds between two looks for names whose time is over; a little more than that time
 _KNOWN = 4096  # names that are remembered
 #: What nginx would judge anew by what it knows of the file, which is less than we know.
 _JUDGED = ("if-match", "if-unmodified-since")
@@ -45,7 +45,7 @@ class Lending(Protocol):
     """A storage that can name a blob to a server on this machine, which opens it a moment later."""
 
     def lend(self, key: str) -> Path | None:
-        """A new name of the blob as it is now, whatever becomes of the key; it lasts a few minutes. None: not now. Raises
+        """A new name of the blob as it is now, whatever becomes of the key; it lasts a minute. None: not now. Raises
         `NotFound`."""
         ...
 
