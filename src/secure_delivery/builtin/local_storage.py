@@ -36,7 +36,7 @@ _KEY = re.compile(r"(?:[a-z0-9]{1,64}/){0,2}[a-z0-9]{8,64}")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NAME = re.compile(r"(?:[a-z0-9]{1,64}-){0,2}([a-z0-9]{8,64})")  # of a file in `blobs`: a key, flattened
 _LENT = re.compile(r"([0-9]{1,12})-[0-9a-f]{32}")  # of a name in `sent`: since when, and what nobody can guess
-LENT_FOR = 180.0  # seconds for which a web server may come to open what it was told to send
+LENT_FOR = 60.0  # seconds for which a web server may come to open what it was told to send; as long is a removed blob kept
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 _BUFFER = 1 << 17  # bytes a reader asks of the kernel at once
 

@@ -30,7 +30,7 @@ from .rendition_store import RenditionStore
 from .renditions import Renditions
 from .sandbox import PluginChoice, Sandbox
 from .settings import Settings
-from .sources import Folders
+from .sources import Folders, Objects
 from .storages import Storages
 from .streams import Streams
 from .uploads import Uploads
@@ -62,6 +62,7 @@ class Engine:
     sandbox: Sandbox
     fetched: FetchedFiles
     folders: Folders
+    objects: Objects
     clock: Callable[[], float]
 
     def start(self) -> None:
@@ -214,5 +215,6 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         sandbox=sandbox,
         fetched=FetchedFiles(fetcher, _private_folder(data / "fetched"), keep=settings.fetch_keep, clock=clock),
         folders=Folders(settings.folders),
+        objects=Objects(storages, _private_folder(data / "work")),
         clock=clock,
     )

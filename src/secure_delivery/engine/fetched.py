@@ -17,37 +17,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ..gate.errors import TooLarge
 from .fetch import Fetcher
-from .sources import SourceFile
+from .sources import Held, SourceFile
 
 _MOST = 1 << 30  # bytes kept in all
 _ABANDONED = 24 * 3600.0  # seconds after which nobody can be fetching into a file any more
 
 Check = Callable[[str], None]
-
-
-class _Held:
-    """An open file that lives as long as somebody may want to read it, whatever becomes of its name. Raises `OSError`."""
-
-    _descriptor: int = -1
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def open(self) -> BinaryIO:
-        try:
-            return open(f"/proc/self/fd/{self._descriptor}", "rb")  # noqa: PTH123 - a position of its own; the caller closes it
-        except FileNotFoundError:  # no /proc: one reader at a time
-            stream = os.fdopen(os.dup(self._descriptor), "rb")
-            stream.seek(0)
-            return stream
-
-    def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +91,7 @@ class FetchedFiles:
         try:
             written = (self._folder / f"{key}.json").read_text()
             note = _Note(**json.loads(written))
-            held = _Held(self._folder / f"{key}.bin")
+            held = Held(self._folder / f"{key}.bin")
             # A note is taken away before its data is replaced: if it is still there, what was opened is its data.
             if (self._folder / f"{key}.json").read_text() != written:
                 return None
@@ -148,7 +127,7 @@ class FetchedFiles:
                 sha256=found.sha256,
                 until=self._clock() + age,
             )
-            held = _Held(path)
+            held = Held(path)
             if age > 0 and not headers:
                 self._keep_it(key, path, note)
             return _source(note, held)
@@ -196,7 +175,7 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def _source(note: _Note, held: _Held) -> SourceFile:
+def _source(note: _Note, held: Held) -> SourceFile:
     return SourceFile(
         handle=None, digest=note.sha256, mimetype=note.mimetype, filename=note.filename, size=note.size, open=held.open
     )

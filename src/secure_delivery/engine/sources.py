@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -15,8 +16,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..gate.errors import NotFound, TooLarge
-from .files import Files, clean_name
+from ..plugin.protocols import Placing
+from .files import Files
+from .names import clean_name, effective_path
 from .records import FileLink
+from .storages import Storages
 from .types import HEAD, PLAIN, sniff
 
 ADDRESS = "text/uri-list"  # what the address of a page is handed on as
@@ -117,6 +121,69 @@ class Folders:
         if not place.is_dir():
             raise NotFound(f"{target}/{path} is no folder")
         return place
+
+
+class Objects:
+    """The objects of storages of applications that storage aliases may read from. `work` holds them while they are used."""
+
+    def __init__(self, storages: Storages, work: Path) -> None:
+        self._storages = storages
+        self._work = work
+
+    def open(self, application: str, target: str, path: str, *, max_bytes: int) -> SourceFile:
+        """The object `path` beneath an alias that means `storage:NAME/...`: read once, and kept as long as it is used.
+
+        Raises `NotFound`, `TooLarge` for one of more than `max_bytes`, `StorageRefused` for a storage that may not be read.
+        """
+        name, _, beneath = target.removeprefix("storage:").partition("/")
+        row = self._storages.named(application, name)
+        storage = self._storages.get(row.id)
+        key = effective_path(f"{beneath.strip('/')}/{path}" if beneath else path).removeprefix("/")
+        if not isinstance(storage, Placing) or not key:
+            raise NotFound(f"the storage {name!r} has no paths")
+        digest, size, head = hashlib.sha256(), 0, b""
+        with tempfile.NamedTemporaryFile(dir=self._work) as copy:
+            with storage.open(f"{storage.containers[0]}/{key}") as stream:
+                while piece := stream.read(1 << 20):
+                    size += len(piece)
+                    if size > max_bytes:
+                        raise TooLarge(f"{target}/{path}: more than {max_bytes} bytes")
+                    digest.update(piece)
+                    head = head or piece[:HEAD]
+                    copy.write(piece)
+            copy.flush()
+            held = Held(Path(copy.name))
+        filename = clean_name(key.rpartition("/")[2])
+        return SourceFile(
+            handle=None,
+            digest=digest.hexdigest(),
+            mimetype=sniff(head, filename),
+            filename=filename,
+            size=size,
+            open=held.open,
+        )
+
+
+class Held:
+    """An open file that lives as long as somebody may want to read it, whatever becomes of its name. Raises `OSError`."""
+
+    _descriptor: int = -1
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def open(self) -> BinaryIO:
+        """A new stream of it, from its start. The caller closes it."""
+        try:
+            return open(f"/proc/self/fd/{self._descriptor}", "rb")  # noqa: PTH123 - a position of its own; the caller closes it
+        except FileNotFoundError:  # no /proc: one reader at a time
+            stream = os.fdopen(os.dup(self._descriptor), "rb")
+            stream.seek(0)
+            return stream
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
 
 def _descend(root: Path, steps: list[str]) -> int:

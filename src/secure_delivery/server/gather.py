@@ -97,7 +97,7 @@ class Gatherer:
         target = application.aliases.get(alias)
         if target is None:
             raise BadRequest(f"no alias {alias!r}", public=f"There is no storage alias '{alias}'.")
-        if target.startswith("folder:"):
+        if target.startswith(("folder:", "storage:")):
             return Named(url=f"src://{text}", told=f"src://{text}", folder=target, path=path)
         # The path is a name, not a piece of a URL: what it holds can neither add a query nor climb out of the target.
         return Named(url=read_url(f"{target.rstrip('/')}/{quote(path)}").url, told=f"src://{text}")
@@ -144,6 +144,10 @@ class Gatherer:
         """The file behind an address or in a folder. Every hop is judged as the request was. Raises `Denied`, `SourceFault`,
         `NotFound`, `TooLarge`."""
         most = min(self._context.engine.settings.max_bytes, application.limits.max_bytes)
+        if named.folder is not None and named.folder.startswith("storage:"):
+            place, path = named.folder, named.path
+            objects = self._context.engine.objects
+            return await self._context.run(lambda: objects.open(application.api_key, place, path, max_bytes=most))
         if named.folder is not None:
             return await self._context.run(lambda: self._folders.open(named.folder or "", named.path, max_bytes=most))
 
