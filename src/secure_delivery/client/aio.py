@@ -1,4 +1,4 @@
-"""The client for event loops (asyncio or trio): the same flows on an `httpx.AsyncClient`, parts of an upload in tasks.
+"""The client for asyncio: the same flows on an `httpx.AsyncClient`, parts of an upload in tasks.
 
 Knows: httpx and anyio. Must not know: endpoints, parameters, when to retry; the flows do. Files are read and written in
 threads, so that the loop does not wait for a disk.

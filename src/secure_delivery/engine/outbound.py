@@ -145,6 +145,10 @@ def tcp_connect(address: Address, port: int, seconds: float) -> socket.socket:
     return connection
 
 
+class AddressRefused(SourceFault):
+    """An address that nobody may connect to."""
+
+
 class OutboundGuard:
     """Lets connections out to public addresses and to what the operator allows. Safe to share among threads.
 
@@ -189,7 +193,7 @@ class OutboundGuard:
         addresses = (target.address,) if target.address is not None else self._look_up(target, ends)
         for address in addresses:
             if not self.allow_list.permits(target.host, target.port, address):
-                raise SourceFault(f"{target.authority}: {address} is not an address to fetch from")
+                raise AddressRefused(f"{target.authority}: {address} is not an address to fetch from")
         return addresses
 
     def _look_up(self, target: Target, ends: float) -> tuple[Address, ...]:

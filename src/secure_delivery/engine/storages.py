@@ -25,7 +25,7 @@ from ..plugin.protocols import Placing, Storage, StorageProvider
 from . import tables
 from .applications import Clock, no_application, random_text
 from .database import Database
-from .outbound import OutboundGuard, Target
+from .outbound import AddressRefused, OutboundGuard, Target
 from .vault import Place, Vault, key_of
 
 SERVER = "server"  # what an application calls the server's own storage when it is to be kept there for good
@@ -329,13 +329,22 @@ class Storages:
         return int(self._clock() * 1000)
 
     def _dial(self, host: str, port: int, seconds: float) -> socket.socket:
-        """A connection for a storage plugin, to an address that was checked. Raises OSError (security promises 33 to 38)."""
+        """A connection for a storage plugin, to an address that was checked (security promises 33 to 38).
+
+        Raises `PermissionError` for an address that may not be connected to, another `OSError` for what may pass.
+        """
         ends = self._guard.clock() + seconds
         target = Target(scheme="https", host=host.lower(), port=port, resource="/", address=None)
+        if not self._guard.allow_list.opens(port):
+            raise PermissionError(f"port {port} is not one that storages may use")
         try:
-            if not self._guard.allow_list.opens(port):
-                raise SourceFault(f"port {port} is not one that storages may use")
-            return self._guard.dial(target, self._guard.admit(target, ends=ends), ends=ends)
+            addresses = self._guard.admit(target, ends=ends)
+        except AddressRefused as fault:
+            raise PermissionError(str(fault)) from None
+        except SourceFault as fault:  # no answer from the name server
+            raise ConnectionError(str(fault)) from None
+        try:
+            return self._guard.dial(target, addresses, ends=ends)
         except SourceFault as fault:
             raise ConnectionRefusedError(str(fault)) from None
 

@@ -399,7 +399,7 @@ class Presigned(Protocol):
     """A storage that can let somebody fetch one blob for a while, without us in between."""
 
     def presigned_url(self, key: str, *, seconds: int, headers: Mapping[str, str]) -> str:
-        """A URL for `GET` and `HEAD` that ends after so many seconds. `headers` are what its answers say: `content-type`,
+        """A URL for `GET` that ends after so many seconds. `headers` are what its answers say: `content-type`,
         `content-disposition`, `cache-control`. Makes no request."""
         ...
 
@@ -445,7 +445,8 @@ class Advising(Protocol):
 
 
 #: How a storage reaches its provider: host, port, seconds -> a connected TCP socket. It goes through the address guard of the
-#: server; raises `OSError`. TLS and its verification are the storage's own.
+#: server; raises `PermissionError` for an address that may not be connected to, another `OSError` for what may pass. TLS and
+#: its verification are the storage's own.
 Dial: TypeAlias = Callable[[str, int, float], socket]
 
 
