@@ -149,6 +149,13 @@ class Storages:
         row = self._row(tables.storage.c.id == storage)
         return storage if row is None else row.name
 
+    def kind_of(self, storage: str) -> str:
+        """The provider of a storage, as clients call it; for one of the server's own, its name."""
+        if storage in self.own:
+            return storage
+        row = self._row(tables.storage.c.id == storage)
+        return storage if row is None else row.provider
+
     def is_lent(self, application: Application, storage: str) -> bool:
         """Whether files of an application in this storage are only lent a place there."""
         return storage in self.own and application.storage != SERVER

@@ -30,6 +30,7 @@ from .http import Context, Denied, on_crash, on_denied, on_disconnect, on_fault,
 from .legacy import Legacy
 from .multipart import MultipartUploads
 from .ops import Ops
+from .pages import Pages
 from .picker import Picker
 from .process import Process
 from .tus import Tus
@@ -57,6 +58,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     tus = Tus(context)
     process = Process(context, delivery)
     picker = Picker(context, delivery)
+    pages = Pages(context)
     ops = Ops(context)
 
     @asynccontextmanager
@@ -82,6 +84,8 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             *_only("/multipart/abort", multipart.abort, "POST"),
             *_only("/tus/{key}", tus.collection, "POST"),
             *_only("/tus/{key}/{token}", tus.one, "GET", "PATCH", "POST", "DELETE"),
+            *_only("/upload/{key}", pages.upload_page, "GET"),
+            *_only("/static/{name}", pages.static, "GET"),
             *_only("/process", process.run, "POST"),
             *_only("/prefetch", picker.prefetch, "POST"),
             *_only("/folder/list", picker.listing, "POST"),

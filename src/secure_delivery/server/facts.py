@@ -23,6 +23,7 @@ from ..gate.errors import Busy, NotFound, SecureDeliveryError, Unsupported
 from ..gate.model import Application
 from ..gate.policy import Call, SignedPolicy
 from ..gate.taskurl import Task
+from .answers import object_name
 from .http import Context, cors_headers
 from .once import Renderer
 
@@ -76,11 +77,11 @@ class Facts:
             "uploaded": link.uploaded,
             "writeable": True,
             "cloud": None,
-            "source_url": None,
-            "location": link.storage,
-            "path": link.path or link.key,
+            "source_url": link.source_url,
+            "location": self._context.engine.storages.kind_of(link.storage),
+            "path": object_name(self._context, link) if link.path is None or link.path.endswith("/") else link.path,
             "container": link.container,
-            "key": link.key,
+            "key": object_name(self._context, link),
         }
         hashes = [name for name in names if name in HASHES]
         return known | self._hashes(link, hashes) if hashes else known

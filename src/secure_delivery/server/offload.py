@@ -90,9 +90,8 @@ class Offload:
         """Whether nginx comes to the conclusion that we came to. It answers ranges; conditions are answered by us."""
         if any(name in request.headers for name in _JUDGED):
             return False
-        if plan.status == 200:  # of a Range header that we ignore, it might think otherwise
-            return "range" not in request.headers
-        return plan.status == 206 and '"' in request.headers.get("if-range", '"')  # a date is no condition for us
+        # Of a Range header that we ignore, and of a date in If-Range, it might think otherwise.
+        return plan.status == 206 or (plan.status == 200 and "range" not in request.headers)
 
     async def _path(self, link: FileLink) -> Path | None:
         """The name that is lent for a file now."""

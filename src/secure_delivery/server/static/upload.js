@@ -8,7 +8,7 @@ const DEFAULTS = {
 	accept: "", maxFiles: Infinity, maxSize: Infinity, partSize: 2 ** 23, minPart: 2 ** 18, concurrency: 2,
 	retries: 8, retryDelay: 1000, stall: 60000, // milliseconds; a request without progress for so long is given up
 	remember: 1, // 0: nothing is kept in localStorage
-	name: "", // of the hidden fields with the handles, for a <form>
+	name: "", // of the hidden fields with handles
 };
 
 const TEXTS = {
@@ -29,7 +29,7 @@ const fault = (code, more) => ({ code, ...more });
 function refusal(xhr) {
 	const { status } = xhr, wait = xhr.getResponseHeader("Retry-After") ?? 0;
 	let said;
-	try { said = JSON.parse(xhr.responseText).error; } catch { /* not of ours */ }
+	try { said = JSON.parse(xhr.responseText).error; } catch { /* not ours */ }
 	const again = status > 501 || [408, 409, 423, 429, 460, 500].includes(status), after = Math.min(3e5, 1000 * wait || 0);
 	return fault(`${said?.code ?? status}`, { status, again, after, message: `${said?.message ?? ""}` });
 }
@@ -291,7 +291,7 @@ export class SecureUpload {
 			const { width, height } = image, canvas = make("canvas", { width, height });
 			canvas.getContext("2d").drawImage(image, 0, 0);
 			picture.replaceChildren(canvas);
-		}, () => {}); // no picture after all
+		}, () => {}); // no picture
 	}
 
 	show(upload) {
@@ -366,7 +366,7 @@ export class SecureUpload {
 	}
 }
 
-customElements.define("secure-upload", class extends HTMLElement {
+setTimeout(() => customElements.define("secure-upload", class extends HTMLElement {
 	/** `from-address`: on the page /upload/{key}, whose query has the policy and other options. */
 	connectedCallback() {
 		const own = this.hasAttribute("from-address"), options = {};
@@ -378,4 +378,4 @@ customElements.define("secure-upload", class extends HTMLElement {
 		if (own) Object.assign(options, { endpoint: "../tus", apiKey: location.pathname.split("/").pop() });
 		this.widget ??= SecureUpload.mount(this, options);
 	}
-});
+}));
