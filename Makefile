@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 PLUGINS := $(wildcard plugins/*)
-EDITABLE := -e '.[server,postgres]' $(foreach plugin,$(PLUGINS),-e $(plugin))
+EDITABLE := -e '.[server,postgres,client]' $(foreach plugin,$(PLUGINS),-e $(plugin))
 # The judgement itself: every branch of it is taken by these tests.
 CORE := src/secure_delivery/gate/policy.py,src/secure_delivery/gate/model.py,src/secure_delivery/gate/reading.py,src/secure_delivery/gate/decide.py
 CORE_TESTS := tests/gate/test_policy.py tests/gate/test_model.py tests/gate/test_decide.py

@@ -45,6 +45,7 @@ HEIGHT = {
     "secure_delivery.wsgi": 2.5,
     "secure_delivery.asgi": 2.5,
     "secure_delivery.contrib": 2.5,
+    "secure_delivery.client": 2.5,
     "secure_delivery.engine": 3.0,
     "secure_delivery.server": 4.0,
     "secure_delivery.cli": 4.1,
@@ -65,6 +66,7 @@ ONLY = {
     "rich": ("secure_delivery.cli",),
     "wcmatch": ("secure_delivery.gate.whitelist",),
     "re2": ("secure_delivery.gate.policy",),
+    "httpx": ("secure_delivery.client",),
 }
 NEVER = ("PIL", "pyvips", "boto3", "secure_delivery_images")
 
