@@ -9,6 +9,7 @@ returns, `protocols` what a thing must be able to do, and the faults below are w
 
 from ..gate.errors import (
     BadRequest,
+    Busy,
     ConfigurationError,
     Corrupt,
     NotFound,
@@ -75,6 +76,7 @@ __all__ = [
     "Asking",
     "Authenticated",
     "BadRequest",
+    "Busy",
     "Checked",
     "CloudEntry",
     "CloudFolder",

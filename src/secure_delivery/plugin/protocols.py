@@ -523,7 +523,11 @@ class Scanner(Protocol):
     """Judges an uploaded file before anyone may read it."""
 
     def scan(self, media: Media) -> str | None:
-        """What was found, in a few words for the operator, or `None` when the file is clean."""
+        """What was found, in a few words for the operator, or `None` when the file is clean.
+
+        Raises `Busy` when it cannot judge now, `TooLarge` when it cannot judge this file; whatever it raises, the file was not
+        judged.
+        """
         ...
 
 

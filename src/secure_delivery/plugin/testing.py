@@ -26,6 +26,7 @@ from ..gate.errors import NotFound, NotProvided, SecureDeliveryError, Unsupporte
 from .media import MemoryFile
 from .params import REQUIRED, Param
 from .protocols import Checked, Detector, Media, Storage, Transformation, WorkLimits
+from .testing_scanners import ScannerContract as ScannerContract
 
 # ------------------------------------------------------------------------------------------------------------- helpers
 

@@ -5,6 +5,7 @@ Knows: the grammar's result, the engine, HTTP. Must not know: how a chain runs, 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from ..gate.errors import Busy, NotFound, Unsupported
 from ..gate.model import Application, Decision
 from ..gate.policy import Call
 from ..gate.taskurl import SourceKind, TaskURL, parse
+from ..plugin.protocols import Located, Placing, Presigned
 from .explainer import Explainer
 from .facts import Facts
 from .gather import Gatherer
@@ -46,6 +48,7 @@ SMALL = 262_144  # bytes up to which a file is read in one go and sent as one me
 _REMEMBERED = 4096  # parsed paths
 _REMEMBERED_LENGTH = 2048  # characters of a path and query worth remembering; with longer ones strangers could fill memory
 _TRIES = 5  # times a file is looked up again that was overwritten between finding and opening it
+_REDIRECT = 3600  # seconds for which a redirect to a storage leads there, at the longest
 _ISSUED_KEY = re.compile(r"[A-Za-z0-9]{22}")
 
 
@@ -58,6 +61,11 @@ class Content:
     size: int
     etag: str
     modified: int
+
+
+def _ends(link: FileLink) -> float:
+    """When a file goes by itself, in seconds since the epoch."""
+    return math.inf if link.expires is None else link.expires / 1000
 
 
 def _content_of(link: FileLink) -> Content:
@@ -191,7 +199,10 @@ class Delivery:
         more, asked = result_headers(rendition), admitted.plan.controls.cache
         # What was fetched from elsewhere may be another tomorrow, and no counter of ours would say so.
         lasting = all(each.handle is not None for each in admitted.named)
-        return await self._send(request, admitted.acting, decision, content, rendition, asked=asked, more=more, lasting=lasting)
+        ends = min([_ends(await self.gatherer.link(each)) for each in admitted.named] if lasting else (), default=math.inf)
+        return await self._send(
+            request, admitted.acting, decision, content, rendition, asked=asked, more=more, lasting=lasting, ends=ends
+        )
 
     async def _send_instead(
         self, request: Request, application: Application, decision: Decision, link: FileLink, age: int | None
@@ -212,6 +223,7 @@ class Delivery:
         asked: int | Literal[False] | None = None,
         more: Mapping[str, str] | None = None,
         lasting: bool = True,
+        ends: float = math.inf,
     ) -> Response:
         settings = self._context.engine.settings
         headers = content_headers(content.mimetype, content.filename, download=flag(parameters(request), "dl"))
@@ -240,19 +252,37 @@ class Delivery:
             headers["content-range"] = f"bytes */{content.size}"
             headers["cache-control"] = "no-store"
             return Response(None, 416, headers)
+        if isinstance(kept, FileLink) and (elsewhere := await self._elsewhere(request, application, decision, kept, headers)):
+            return elsewhere
         if content.size > SMALL and isinstance(kept, FileLink):
             handed = await self._offload.answer(request, kept, plan, headers)
             if handed is not None:
                 return handed
         if plan.status == 200:
             if lasting and content.size <= SMALL:
-                self._note(request, application, decision, content, kept, asked)
+                self._note(request, application, decision, content, kept, asked, ends)
             return await self._send_span(request, kept, Span(0, content.size), 200, headers)
         if len(plan.spans) == 1:
             span = plan.spans[0]
             headers["content-range"] = f"bytes {span.start}-{span.stop - 1}/{content.size}"
             return await self._send_span(request, kept, span, 206, headers)
         return await self._send_spans(kept, plan.spans, content.size, headers)
+
+    async def _elsewhere(
+        self, request: Request, application: Application, decision: Decision, link: FileLink, headers: Mapping[str, str]
+    ) -> Response | None:
+        """A redirect to the storage of the application, where it wants that. It never outlives the policy (pitfall c6)."""
+        if not application.redirect or request.method != "GET" or link.storage in self._context.engine.storages.own:
+            return None
+        storage = await self._context.query(self._context.engine.files.storage, link.storage)
+        seconds = decision.max_age(_REDIRECT, self._context.engine.clock())
+        if seconds < 1 or not isinstance(storage, Presigned) or not (isinstance(storage, Placing) and storage.readable):
+            return None
+        said = {name: headers[name] for name in ("content-type", "content-disposition", "cache-control")}
+        url = await self._context.run(lambda: storage.presigned_url(link.key, seconds=seconds, headers=said))
+        kept = {name: text for name, text in headers.items() if name == "vary" or name.startswith("access-control-")}
+        more = {"location": url, "cache-control": "no-store", "referrer-policy": "no-referrer"}
+        return Response(None, 302, {**kept, **more})
 
     def _note(
         self,
@@ -262,12 +292,14 @@ class Delivery:
         content: Content,
         kept: FileLink | Rendition,
         asked: int | Literal[False] | None,
+        ends: float,
     ) -> None:
-        """Have the answer remembered."""
+        """Have the answer remembered, at the longest until `ends`."""
         if isinstance(kept, FileLink):
-            lasting = Lasting(application, decision, f"{kept.storage} {kept.key}", content.etag, asked=asked)
+            name = f"{kept.storage} {kept.key} {kept.sha256}"  # customers' own keys are used again for other bytes
+            lasting = Lasting(application, decision, name, content.etag, _ends(kept), asked=asked)
         else:
-            until = self._context.engine.renditions.store.ends(kept)
+            until = min(self._context.engine.renditions.store.ends(kept), ends)
             lasting = Lasting(application, decision, kept.bytes_name, content.etag, until, kept, asked)
         note(request.scope, lasting)
 
@@ -277,6 +309,10 @@ class Delivery:
         if isinstance(kept, FileLink):
             return engine.files.open(kept, start=span.start, length=length)
         return engine.renditions.open(kept, start=span.start, length=length)
+
+    def _read(self, kept: FileLink | Rendition, span: Span) -> bytes:
+        with self._open(kept, span) as stream:
+            return stream.read()
 
     async def _send_span(
         self, request: Request, kept: FileLink | Rendition, span: Span, status: int, headers: dict[str, str]
@@ -288,8 +324,9 @@ class Delivery:
         if isinstance(kept, Rendition) and span == (0, kept.size) and length <= SMALL:
             return Response(self._context.engine.renditions.read(kept), status, headers)
         if length <= SMALL:
-            with self._open(kept, span) as stream:
-                return Response(stream.read(), status, headers)
+            near = isinstance(kept, Rendition) or isinstance(self._context.engine.files.storage(kept.storage), Located)
+            data = self._read(kept, span) if near else await self._context.run(self._read, kept, span)
+            return Response(data, status, headers)
         stream = await self._context.run(self._open, kept, span)
         return StreamingResponse(self._pieces.of(stream), status, headers)
 
