@@ -103,6 +103,8 @@ def _demonstrate(engine: Engine, base: str) -> None:
         say("secret", f"was shown when it was made; a new one: secure-delivery app rotate-secret {application.api_key}")
     say("this one works", f"{base}/resize=width:300/{signed.as_task()}/{handle}", "green")
     say("this one is refused", f"{base}/resize=width:300/{handle}", "red")
+    upload = application.sign(expires_in=24 * 3600, now=time.time(), call=["pick"])
+    say("upload here", f"{base}/upload/{application.api_key}?{upload.as_query()}", "green")
 
 
 def _demo_application(engine: Engine) -> tuple[Application, str | None]:

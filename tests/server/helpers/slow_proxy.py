@@ -45,7 +45,7 @@ class SlowProxy:
             self._closed = True
             self._lock.notify_all()
         self._listener.close()
-        self._reset_all()
+        self.reset()
 
     # -- what a test does to the connection
 
@@ -113,12 +113,13 @@ class SlowProxy:
                 self._lock.notify_all()
             cut = self._allowed == 0 and self._cut
         if cut:
-            self._reset_all()
+            self.reset()
             self.release()
             raise ConnectionResetError
         return count
 
-    def _reset_all(self) -> None:
+    def reset(self) -> None:
+        """Ends every connection."""
         with self._lock:
             connections, self._connections = self._connections, set()
         for connection in connections:
