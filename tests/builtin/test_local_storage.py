@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
 import stat
 import subprocess
 import sys
+import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,9 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from secure_delivery import builtin
 from secure_delivery.builtin.local_storage import LocalStorage
-from secure_delivery.gate.errors import NotFound, SecureDeliveryError, StorageFault, StorageFull
-from secure_delivery.plugin import Located
+from secure_delivery.gate.errors import ConfigurationError, NotFound, SecureDeliveryError, StorageFault, StorageFull
+from secure_delivery.plugin import Listed, Located
 from secure_delivery.plugin.testing import StorageContract
 
 KEY = "a1b2c3d4e5f6071829304152"
@@ -515,3 +519,258 @@ def test_every_fault_is_of_the_one_tree_and_names_no_path_to_clients(storage: Lo
             act()
         assert str(tmp_path) not in caught.value.public
         assert isinstance(caught.value, StorageFault)
+
+
+# -------------------------------------------------------------------------------------------------------------- listing
+
+
+def test_all_keys_are_listed_with_their_sizes_and_times_and_nothing_else_is(storage: LocalStorage, tmp_path: Path) -> None:
+    before = time.time() - 1
+    put(storage, KEY, b"1")
+    put(storage, f"renditions/{OTHER}", b"22")
+    draft = storage.create("d" * 16, mimetype="text/plain")
+    blobs = tmp_path / "root" / "blobs"
+    (blobs / "README").write_bytes(b"not a folder")
+    (blobs / "a1" / "b2" / f"{KEY}.sum").write_bytes(b"not a blob")
+    (blobs / "a1" / "b2" / OTHER).write_bytes(b"in a folder where no key leads")
+    (blobs / "a1" / "b2" / "a1b2aaaaaaaa").symlink_to(tmp_path)
+    found = {key: (size, moment) for key, size, moment in storage.keys()}  # noqa: SIM118 - no mapping
+    assert {key: size for key, (size, _) in found.items()} == {KEY: 1, f"renditions/{OTHER}": 2}
+    assert all(before <= moment <= time.time() + 1 for _, moment in found.values())
+    assert isinstance(storage, Listed)
+    draft.discard()
+
+
+def test_listing_goes_on_while_blobs_and_folders_vanish_and_come(storage: LocalStorage, tmp_path: Path) -> None:
+    keys = [hashlib.sha256(b"%d" % number).hexdigest()[:40] for number in range(300)]
+    for key in keys:
+        put(storage, key, b"x")
+    together = [f"0000{number:020d}" for number in range(50)]
+    for key in together:
+        put(storage, key, b"x")
+    listing = storage.keys()
+    while next(listing)[0] not in together:
+        pass
+    for key in together:
+        storage.remove(key)
+    assert not set(together) & {key for key, _, _ in listing}, "known to the listing already, and gone"
+    listing = storage.keys()
+    seen = [next(listing)[0] for _ in range(100)]
+    gone = set(keys) - set(seen)
+    for key in gone:
+        storage.remove(key)
+    shutil.rmtree(tmp_path / "root" / "blobs" / min(gone)[:2])
+    seen += [key for key, _, _ in listing]
+    assert set(seen) <= set(keys) and len(seen) == len(set(seen)) and len(seen) < 110, "what is gone is not listed"
+
+
+def test_a_listing_holds_one_blob_at_a_time_however_many_there_are(storage: LocalStorage) -> None:
+    for number in range(400):
+        put(storage, f"aaaa{number:020d}", b"x")  # all in one folder
+    tracemalloc.start()
+    try:
+        listing = storage.keys()
+        assert sum(1 for _ in listing) == 400
+        assert tracemalloc.get_traced_memory()[1] < 60_000, "a list of 400 entries takes more"
+    finally:
+        tracemalloc.stop()
+
+
+# ------------------------------------------------------------------------------------------------------------ checksums
+
+
+@pytest.fixture(params=["attribute", "side file"])
+def verified(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalStorage]:
+    """A storage that compares, on a file system with user attributes and on one without, which is mounted."""
+    if request.param == "attribute":
+        if not _takes_attributes(tmp_path):
+            pytest.skip("this file system keeps no user attributes")
+        yield LocalStorage(tmp_path / "root", verify=True)
+        return
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    ramfs = ["mount", "-t", "ramfs", "none", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(ramfs, capture_output=True, check=False).returncode:
+        pytest.skip("a file system without attributes cannot be mounted here")
+    try:
+        if _takes_attributes(folder):
+            pytest.skip("ramfs keeps user attributes here")
+        yield LocalStorage(folder / "root", verify=True)
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def _takes_attributes(folder: Path) -> bool:
+    probe = folder / "probe"
+    probe.write_bytes(b"")
+    try:
+        os.setxattr(probe, "user.sha256", b"x")
+    except OSError:
+        return False
+    finally:
+        probe.unlink()
+    return True
+
+
+class TestLocalStorageThatComparesHoldsTheContract(StorageContract):
+    def make_storage(self, tmp_path: Path) -> LocalStorage:
+        return LocalStorage(tmp_path / "root", verify=True)
+
+
+def _damage(path: Path, at: int, with_: bytes = b"!") -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(with_)
+
+
+BIG = bytes(range(256)) * 4_000  # more than one piece of any reader
+
+
+@pytest.mark.parametrize("at", [0, 500_000, len(BIG) - 1])
+@pytest.mark.parametrize("piece", [-1, 1_000, 300_000])
+def test_the_last_bytes_of_a_damaged_blob_are_never_given_out(
+    verified: LocalStorage, at: int, piece: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(verified, KEY, BIG)
+    assert get(verified, KEY) == BIG
+    _damage(verified.locate(KEY), at)
+    got = 0
+    with verified.open(KEY) as stream:
+        with pytest.raises(StorageFault) as caught:
+            while part := stream.read(piece):
+                got += len(part)
+        with pytest.raises(StorageFault):
+            stream.read()
+    assert got < len(BIG)
+    assert KEY in caplog.text and "damaged" in caplog.text
+    assert KEY not in caught.value.public
+
+
+def test_a_blob_that_was_cut_short_or_grew_is_damaged(verified: LocalStorage) -> None:
+    for change in (lambda path: os.truncate(path, 999), lambda path: _damage(path, 1_000)):
+        put(verified, KEY, b"x" * 1_000)
+        change(verified.locate(KEY))
+        with pytest.raises(StorageFault):
+            get(verified, KEY)
+
+
+def test_a_part_is_read_without_comparing_and_reading_about_does_not_raise_a_false_alarm(verified: LocalStorage) -> None:
+    put(verified, KEY, BIG)
+    with verified.open(KEY) as stream:
+        stream.read(1_000)
+        stream.seek(0)
+        stream.read(200_000)
+        stream.seek(-10, os.SEEK_END)
+        assert stream.read() == BIG[-10:]
+        stream.seek(0)
+        assert stream.read() == BIG
+    _damage(verified.locate(KEY), 0)
+    with verified.open(KEY, start=1) as part:
+        assert part.read() == BIG[1:]
+    with verified.open(KEY, length=len(BIG) - 1) as part:
+        assert part.read() == b"!" + BIG[1:-1]
+
+
+def test_a_blob_that_is_compared_has_no_descriptor_to_read_it_by_otherwise(verified: LocalStorage) -> None:
+    put(verified, KEY, BIG)
+    with verified.open(KEY) as stream, pytest.raises(OSError):
+        stream.fileno()
+    assert verified.lend(KEY) is None
+
+
+def test_blobs_from_before_are_read_and_those_of_others_are_not_compared(storage: LocalStorage, tmp_path: Path) -> None:
+    put(storage, KEY, b"before")
+    later = LocalStorage(tmp_path / "root", verify=True)
+    assert get(later, KEY) == b"before"
+    put(later, OTHER, b"after")
+    _damage(later.locate(OTHER), 0)
+    assert get(storage, OTHER) == b"!fter"
+
+
+def test_a_blob_takes_its_checksum_with_it_when_it_is_replaced_or_removed(verified: LocalStorage, tmp_path: Path) -> None:
+    for content in (b"one", b"three", b"seven"):
+        put(verified, KEY, content)
+        assert get(verified, KEY) == content
+    verified.create(OTHER, mimetype="text/plain").discard()
+    verified.remove(KEY)
+    assert [path for path in files(tmp_path) if path.name != "probe"] == []
+
+
+def test_a_checksum_beside_another_inode_says_nothing(verified: LocalStorage) -> None:
+    put(verified, KEY, b"one")
+    path = verified.locate(KEY)
+    content = b"restored, or replaced this very moment"
+    copy = path.with_name("copy")
+    copy.write_bytes(content)
+    copy.rename(path)
+    assert get(verified, KEY) == content
+
+
+# -------------------------------------------------------------------------------------------------------------- lending
+
+
+def test_what_was_lent_stays_that_version_and_goes_after_its_time(storage: LocalStorage, tmp_path: Path) -> None:
+    put(storage, KEY, b"old")
+    lent = storage.lend(KEY)
+    again = storage.lend(KEY)
+    assert lent is not None and again is not None and lent != again
+    put(storage, KEY, b"new")
+    storage.remove(KEY)
+    assert lent.read_bytes() == b"old"
+    assert storage.reclaim(now=time.time() + 50) == 0
+    assert lent.exists()
+    (tmp_path / "root" / "sent" / "something else").write_bytes(b"")
+    assert storage.reclaim(now=time.time() + 100) == 2
+    assert [path.name for path in files(tmp_path)] == ["something else"]
+
+
+def test_a_sweep_takes_back_what_a_crash_left_lent(storage: LocalStorage) -> None:
+    put(storage, KEY, b"old")
+    lent = storage.lend(KEY)
+    assert lent is not None
+    assert storage.sweep(86_400) == 0
+    assert lent.exists()
+    assert storage.sweep(86_400, now=time.time() + 200) == 0
+    assert not lent.exists()
+
+
+def test_what_cannot_be_lent_is_not(storage: LocalStorage, small_disk: Path) -> None:
+    with pytest.raises(NotFound):
+        storage.lend(KEY)
+    small = LocalStorage(small_disk / "root")
+    put(small, KEY, b"x")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    assert small.lend(KEY) is None
+    assert get(small, KEY) == b"x"
+
+
+def test_the_group_of_the_root_may_read_what_is_lent_and_enter_nothing_else(tmp_path: Path) -> None:
+    root = tmp_path / "deep" / "root"
+    storage = LocalStorage(root, group_read=True)
+    before = os.umask(0o077)
+    try:
+        put(storage, KEY, b"x")
+        lent = storage.lend(KEY)
+    finally:
+        os.umask(before)
+    assert lent is not None
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [root.parent, root, *root.iterdir()]}
+    assert modes == {"deep": 0o700, "root": 0o750, "sent": 0o750, "tmp": 0o700, "blobs": 0o700}
+    assert stat.S_IMODE(lent.stat().st_mode) == 0o640
+
+
+# ------------------------------------------------------------------------------------------------------------- settings
+
+
+def test_the_settings_of_the_plugin_reach_the_storage_and_wrong_ones_are_refused(tmp_path: Path) -> None:
+    found = builtin.register_storages({"root": str(tmp_path / "root"), "verify": True})
+    assert found is not None
+    storage = found["local"]
+    assert isinstance(storage, LocalStorage)
+    put(storage, KEY, b"x")
+    assert storage.lend(KEY) is None, "it compares"
+    for wrong in ({"verify": "yes"}, {"group_read": 1}, {"verfiy": True}):
+        with pytest.raises(ConfigurationError) as caught:
+            builtin.self_test(wrong)
+        assert next(iter(wrong)) in str(caught.value)
+    builtin.self_test({"root": str(tmp_path), "verify": True, "group_read": False})

@@ -16,7 +16,6 @@ from typing import Any, BinaryIO, Literal
 import pytest
 import sqlalchemy as sa
 import typer
-from sqlalchemy.engine import URL
 
 from secure_delivery.builtin.local_storage import LocalStorage
 from secure_delivery.cli.storage_fsck import fsck as command
@@ -82,7 +81,7 @@ class House:
     def __init__(self, folder: Path, database: str = "") -> None:
         self.folder = folder
         values = {"data": str(folder / "data"), "decoders": 1, "database": database}
-        self.engine: Engine = build(Settings.read({name: value for name, value in values.items() if value != ""}))
+        self.engine: Engine = build(Settings.read(values))
         self.application: Application = self.engine.records.create_application("test")[0]
 
     @property
@@ -129,13 +128,9 @@ def found(report: Report) -> set[tuple[str, str | None]]:
     return {(finding.kind, finding.handle or finding.key) for finding in report.findings}
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
-    database = ""
-    if request.param == "postgres":
-        url: URL = request.getfixturevalue("postgres_url")
-        database = url.render_as_string(hide_password=False)
-    house = House(tmp_path, database)
+@pytest.fixture
+def house(database_url: str, tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path, database_url)
     yield house
     house.engine.close()
 
@@ -226,28 +221,35 @@ def test_more_than_a_page_is_checked_wholly(quick: House) -> None:
     assert found(report) == {("missing", f"H{1_400:020d}")}
 
 
+class Hall(Bucket):
+    """A storage in which every key is the same file, and more of them are listed than anybody holds."""
+
+    def locate(self, key: str) -> Path:
+        return self.inner.locate("0" * 40)
+
+    def keys(self) -> Iterator[tuple[str, int, float]]:
+        return ((f"{number:040d}", 1, 0.0) for number in range(50_000))
+
+
 def test_memory_does_not_grow_with_what_there_is_or_what_is_wrong(quick: House) -> None:
+    hall = Hall(quick.folder / "hall")
+    quick.with_storage("hall", hall)
+    put(hall, "0" * 40, b"x")
     key = quick.put(b"x").key
     with quick.engine.database.write() as connection:
         row = dict(connection.execute(sa.select(tables.file).where(tables.file.c.key == key)).mappings().one())
         for start in range(0, 20_000, 5_000):
-            rows = [row | {"handle": f"H{n:020d}", "key": f"{n:040d}"} for n in range(start, start + 5_000)]
+            rows = [row | {"storage": "hall", "handle": f"H{n:020d}", "key": f"{n:040d}"} for n in range(start, start + 5_000)]
             connection.execute(sa.insert(tables.file), rows)
-    quick.check("local")
-    told = 0
-
-    def count(_: Finding) -> None:
-        nonlocal told
-        told += 1
-
     tracemalloc.start()
     try:
-        report = quick.check("local", found=count)
+        report = quick.check("hall")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert report.counts["missing"] == told == 20_000 and len(report.findings) == 1_000
-    assert peak < 6_000_000, "20,000 findings alone would take more"
+    assert (report.files, report.blobs, dict(report.counts)) == (20_000, 50_000, {"orphan": 30_000})
+    assert len(report.findings) == 1_000
+    assert peak < 5_000_000, "20,000 rows, or 30,000 findings, take more"
 
 
 # ----------------------------------------------------------------------------------------------- what it leaves alone
@@ -293,6 +295,27 @@ def test_a_storage_whose_plugin_is_gone_and_one_that_is_out_of_reach_are_told_an
     report = house.check(repair=True, forget_missing=True)
     assert "bucket" in report.skipped and report.wrong == 1 and report.forgotten == 0
     assert all(house.engine.records.file(link.handle) for link in links)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_files_that_change_between_their_record_and_their_bytes_are_not_damage(house: House, deep: bool) -> None:
+    links = sorted((house.put(b"first %d" % number) for number in range(100)), key=lambda link: link.key)
+    changed: list[FileLink] = []
+
+    def interfere(what: str, storage: str, done: int, total: int | None) -> None:
+        if what != "files" or changed:
+            return
+        changed.extend(links[-50:])  # the page with them has been read, their bytes have not
+        for number, link in enumerate(changed):
+            if number % 2:
+                house.engine.files.remove(link)
+                continue
+            with house.engine.files.begin(house.application, Target(filename="a.bin")) as upload:
+                upload.write(b"second, and longer")
+                house.engine.files.overwrite(link, upload)
+
+    report = house.check(deep=deep, ahead=0, progress=interfere)
+    assert len(changed) == 50 and report.wrong == 0, report.findings
 
 
 def test_files_that_are_overwritten_stored_and_removed_meanwhile_are_not_damage(quick: House) -> None:

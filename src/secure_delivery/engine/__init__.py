@@ -120,6 +120,11 @@ def _registry(settings: Settings, data: Path) -> tuple[Registry, PluginChoice]:
     return registry, choice
 
 
+def _sweep(registry: Registry) -> int:
+    """Remove what uploads left in storages that were broken off long ago."""
+    return sum(storage.sweep(_ABANDONED) for storage in registry.storages.values() if isinstance(storage, Swept))
+
+
 def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engine:
     """Wire an engine. Opens the database and brings it up to date; starts no process yet.
 
@@ -210,7 +215,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         uploads=uploads,
         parts=parts,
         streams=Streams(uploads, parts, max_bytes=settings.max_bytes),
-        housekeeping=Housekeeping((files.tend, uploads.sweep)),
+        housekeeping=Housekeeping((files.tend, uploads.sweep, lambda: _sweep(registry))),
         renditions=renditions,
         sandbox=sandbox,
         fetched=FetchedFiles(fetcher, _private_folder(data / "fetched"), keep=settings.fetch_keep, clock=clock),

@@ -5,6 +5,7 @@ Knows: aliases, folders. Must not know: HTTP, the picker's words.
 
 from __future__ import annotations
 
+import mimetypes
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,5 +74,10 @@ def _entry(path: Path, above: str) -> CloudEntry | None:
     if not stat.S_ISREG(status.st_mode):  # links are not followed
         return None
     return CloudEntry(
-        name=clean_name(name), path=f"/{above}/{name}", folder=False, size=status.st_size, modified=int(status.st_mtime)
+        name=clean_name(name),
+        path=f"/{above}/{name}",
+        folder=False,
+        size=status.st_size,
+        mimetype=mimetypes.guess_type(name)[0],
+        modified=int(status.st_mtime),
     )

@@ -19,12 +19,14 @@ import sqlalchemy as sa
 from ..gate.errors import (
     BadRequest,
     ChecksumMismatch,
+    Infected,
     NotFound,
     PartsMissing,
     SizeMismatch,
     StorageFault,
     StorageFull,
     TooLarge,
+    Unsupported,
 )
 from ..gate.model import Application
 from ..plugin.protocols import Multipart, Storage
@@ -194,7 +196,7 @@ class Parts:
             if done is not None:
                 return done
             parts = self.of(session)
-            _check_parts(parts, etags, session.size)
+            _check_parts(parts, etags, session.size, others=session.mode == "chunks")
             self.uploads.check_size(session, sum(part.size for part in parts))
             if session.direct:
                 return self._finish_there(session, application, parts, etags)
@@ -203,7 +205,11 @@ class Parts:
     def _stored(self, session: UploadSession, application: Application, names: Sequence[str]) -> FileLink:
         """The file of these pieces of the upload's folder, one after the other."""
         folder = self.uploads.place(session.id)
-        link = self.store(session, application, (folder / name for name in names))
+        try:
+            link = self.store(session, application, (folder / name for name in names))
+        except (Unsupported, Infected):  # nothing that is sent again would mend that
+            self.uploads.end(session)
+            raise
         self.uploads.drop_bytes(session)
         return link
 
@@ -241,9 +247,20 @@ class Parts:
             raise PartsMissing("no ETags", public="Complete this upload with the ETag of every part.")
         storage: Any = self.uploads.files.storage(session.storage)
         key, size = session.key or "", sum(part.size for part in parts)
-        if isinstance(storage, Multipart):
-            storage.finish_parts(key, session.remote or "", etags)
-        head = _head(storage, key, size)
+        again = session.handle is not None
+        handle = self.uploads.reserve(session)
+        head: bytes | None = None
+        try:
+            if isinstance(storage, Multipart):
+                storage.finish_parts(key, session.remote or "", etags)
+        except BadRequest:
+            if not again:
+                raise
+            with suppress(NotFound, SizeMismatch):  # an earlier try may have got so far, and ended before it was recorded
+                head = _head(storage, key, size)
+            if head is None:
+                raise
+        head = _head(storage, key, size) if head is None else head
         name = hashlib.sha256(repr((size, [part.md5 for part in parts], list(etags))).encode()).hexdigest()
         room = Room(storage=session.storage, container=session.container or "", path=session.path, placing=True)
         target: Target = session.target
@@ -255,7 +272,7 @@ class Parts:
             size=size,
             sha256=f"parts{name[:40]}",  # not the digest of the bytes, which nobody here has read
             mimetype=sniff(head, target.filename),
-            handle=self.uploads.reserve(session),
+            handle=handle,
         )
         self.uploads.drop_bytes(session)
         return link
@@ -271,15 +288,16 @@ def _head(storage: Storage, key: str, size: int) -> bytes:
     return head
 
 
-def _check_parts(parts: Sequence[Part], etags: Sequence[tuple[int, str]] | None, size: int | None) -> None:
-    """Raise unless the parts are 1, 2, 3 …, each whole, as the uploader has them, and as many bytes as announced."""
+def _check_parts(parts: Sequence[Part], etags: Sequence[tuple[int, str]] | None, size: int | None, *, others: bool) -> None:
+    """Raise unless the parts are 1, 2, 3 …, each whole, as the uploader has them, and as many bytes as announced. With `others`
+    there may be more than it names: those it sent in chunks."""
     numbers = sorted({part.number for part in parts})
     if etags is not None:
         wanted = [number for number, _ in etags]
         if len(set(wanted)) != len(wanted):
             raise BadRequest("a part is named twice", public="A part is named twice.")
         missing = sorted(set(wanted) - set(numbers))
-        if missing or sorted(wanted) != numbers:
+        if missing or (sorted(wanted) != numbers and not others):
             raise PartsMissing(f"parts {missing[:10]} have not arrived, or parts are not named: {numbers[:10]}")
     if not numbers or numbers != list(range(1, len(numbers) + 1)):
         raise PartsMissing(f"parts {numbers[:20]} are not all from 1 on")

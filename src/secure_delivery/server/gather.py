@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
@@ -26,7 +26,7 @@ from ..gate.errors import BadRequest, NotFound, Reason, TaskURLError
 from ..gate.model import Application, Decision
 from ..gate.policy import Call, SignedPolicy
 from ..gate.tasksource import Source, SourceKind
-from ..gate.taskurl import parse
+from ..gate.taskurl import TaskURL, parse
 from .http import Context, Denied
 
 _FILE_PATH = re.compile(r"/api/file/([A-Za-z0-9_-]{20,64})(?:\+[A-Za-z0-9]{1,16})?")
@@ -84,6 +84,19 @@ class Gatherer:
         if inner.tasks or inner.source is None or inner.source.kind is not SourceKind.HANDLE:
             raise TaskURLError(public="A URL of this server names a stored file as a source, not another transformation.")
         return Named(handle=inner.source.text, signed=_only_signed(inner.signed, signed_from_query(parts.query)))
+
+    def made_here(self, request: Request, source: Source) -> TaskURL | None:
+        """The transformation that a URL of our own names; None for every other source."""
+        if source.kind is not SourceKind.EXTERNAL or _authority(source.text) not in self._own(request):
+            return None
+        parts = urlsplit(source.text)
+        if _FILE_PATH.fullmatch(parts.path):
+            return None
+        inner = parse(parts.path, query=parts.query)
+        if not inner.tasks:
+            return None
+        shown = _only_signed(inner.signed, signed_from_query(parts.query) if not inner.takes_query else None)
+        return replace(inner, signed=shown)
 
     def _own(self, request: Request) -> set[str | None]:
         """Hosts, with their ports where these are unusual, whose URLs mean files of this server."""

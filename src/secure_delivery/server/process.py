@@ -35,6 +35,8 @@ class Process:
     async def run(self, request: Request) -> Response:
         """Carry out the tasks on the sources; with `store`, as always here so far, answer with the file in JSON."""
         values = await bodies.members(request)
+        if "apiKey" in values:  # as the Go client spells it
+            values.setdefault("apikey", values.pop("apiKey"))
         if unknown := sorted(values.keys() - _MEMBERS):
             raise BadRequest(f"{unknown[0]!r} is unknown", public=f"process knows no member '{unknown[0][:60]}'.")
         application = await self._context.application(bodies.text(values, "apikey"))
@@ -55,6 +57,9 @@ class Process:
             headers=headers,
             tags=tags,
         )
+        made = self._delivery.gatherer.made_here(request, source)
+        if made is not None:
+            return await self._delivery.transformer.store_made(request, order, made)
         return await self._delivery.carry_out(request, order)
 
 
@@ -62,7 +67,24 @@ def _tasks(given: Any) -> Any:
     """The tasks with what the clients leave empty taken out, and workflows as a list of ids."""
     if not isinstance(given, list):
         return given
-    return [{**task, "params": _params(task.get("params"))} if isinstance(task, dict) else task for task in given]
+    lowered = [{str(name).lower(): value for name, value in task.items()} if isinstance(task, dict) else task for task in given]
+    tasks = [{**task, "params": _params(task.get("params"))} if isinstance(task, dict) else task for task in lowered]
+    return _one_store(tasks)
+
+
+def _one_store(tasks: list[Any]) -> list[Any]:
+    """The tasks with the options of all `store` in the first: the JavaScript client sends workflows in one of their own."""
+    stores = [task for task in tasks if isinstance(task, dict) and task.get("name") == "store"]
+    if len(stores) < 2 or not all(isinstance(task.get("params") or {}, dict) for task in stores):
+        return tasks
+    merged: dict[str, Any] = {}
+    for task in stores:
+        for name, value in (task.get("params") or {}).items():
+            if name in merged and merged[name] != value:
+                raise BadRequest("two stores", public=f"store is given twice, with different '{name[:40]}'.")
+            merged[name] = value
+    others = [task for task in tasks if not any(task is store for store in stores[1:])]
+    return [{"name": "store", "params": merged} if task is stores[0] else task for task in others]
 
 
 def _params(given: Any) -> Any:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..engine.convert import Plan, negotiate
+from ..engine.convert import Plan, bind, negotiate
 from ..engine.files import Target, clean_name, effective_path
 from ..engine.records import FileLink
 from ..engine.renditions import Rendition
@@ -23,6 +23,7 @@ from ..gate.errors import BadRequest, Busy, NotFound, SecureDeliveryError, TaskU
 from ..gate.model import Application, Decision
 from ..gate.policy import Call, SignedPolicy
 from ..gate.tasksource import Source, SourceKind
+from ..gate.taskurl import TaskURL
 from .answers import described
 from .gather import Gatherer, Named, unknown_application
 from .http import Context, Denied, cors_headers, single
@@ -261,6 +262,39 @@ class Transformer:
         named = (*((first,) if first is not None else ()), *others)
         calls, facts = self._asked(order, acting, named, len(members))
         return self._judge_all(request, acting, calls, facts, named)
+
+    async def store_made(self, request: Request, order: Order, url: TaskURL) -> Response:
+        """Keep what a transformation URL of our own gives, as if it had been fetched: it is judged by itself, by the credential
+        in it, and storing by the one that was shown for that."""
+        if order.plan.steps or not order.plan.stores:
+            raise TaskURLError(public="A URL of this server as a source is stored as it is: put all tasks into it, or none.")
+        inner = Order(
+            plan=bind(self._context.engine.registry, url.tasks),
+            source=url.source,
+            api_key=url.api_key,
+            signed=url.signed,
+            use_query=False,
+        )
+        if inner.plan.stores or inner.plan.controls.metadata is not None or url.debug:
+            raise TaskURLError(public="The source is a transformation whose result is a file.")
+        acting = await self._context.application(order.api_key)
+        _, facts = self._asked(order, acting, (), 0)
+        outside = self._context.engine.files.room(acting, _target(order.plan.controls.store or {}, "file"))
+        own = outside.storage in self._context.engine.storages.own
+        calls = (Call.PICK,) if own else (Call.PICK, Call.STORE)
+        decision = self._context.judge(request, acting, *calls, **facts)
+        made = await self.result(request, await self.admit(request, inner))
+        taken = Admitted(
+            order=order,
+            plan=order.plan,
+            acting=acting,
+            owner=acting,
+            decision=decision,
+            named=(),
+            calls=calls,
+            facts=facts,
+        )
+        return await self._store(request, taken, made)
 
     async def _store(self, request: Request, admitted: Admitted, made: Rendition | SourceFile) -> Response:
         """Keep the result as a file of the transforming application and say so in JSON."""

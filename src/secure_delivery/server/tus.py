@@ -213,7 +213,9 @@ class Tus:
             headers["upload-concat"] = str(session.options["concat"])
         link = await self._context.run(engine.uploads.finished, session)
         whole = headers["upload-offset"] == headers.get("upload-length") and not session.options.get("concat")
-        if link is None and whole:  # clients take an offset at the end for success, so it is made one here, or told as a failure
+        if (
+            link is None and whole
+        ):  # clients take an offset at the end for success, so it is made one here, or told as a failure
             with engine.uploads.locked(session):
                 link = await self._context.run(engine.streams.finish, session, application)
         return Response(None, 200, headers | self._finished(request, application, link))

@@ -133,34 +133,42 @@ GROUPS = {
 #: Loads each URL as all that a page can name but a frame, and ends when all have ended. A worker is of its page's origin.
 STAGE = """
 async ({urls, workers}) => {
-  const ended = [];
-  const element = (tag, facts) => ended.push(new Promise(done => {
+  const waiting = new Set();
+  const begin = (what, start) => {
+    waiting.add(what);
+    return new Promise(start).then(() => waiting.delete(what));
+  };
+  const element = (url, tag, facts) => begin(url, done => {
     document.body.append(Object.assign(document.createElement(tag), facts, {onload: done, onerror: done}));
-  }));
-  const worker = (number, make) => ended.push(new Promise(done => {
+  });
+  const worker = (number, url, make) => begin(url, done => {
     try {
-      const made = make();
+      const made = make(url);
       const heard = event => { if (event.data === number) ran(number, location.origin); done() };
       (made.port || made).onmessage = heard;
       made.onerror = done;
     } catch (error) { done() }
-  }));
-  for (const [number, url] of Object.entries(urls)) {
+  });
+  const ways = ([number, url]) => {
     const at = way => url + '?way=' + way;
-    element('script', {src: at('script')});
-    element('script', {src: at('module'), type: 'module'});
-    element('link', {href: at('style'), rel: 'stylesheet'});
-    element('img', {src: at('img')});
-    ended.push(import(at('import')).catch(() => 0));
-    if (!workers) continue;
-    worker(number, () => new Worker(at('worker')));
-    worker(number, () => new Worker(at('module-worker'), {type: 'module'}));
-    worker(number, () => new SharedWorker(at('shared')));
-    ended.push(navigator.serviceWorker.register(at('service'), {scope: '/a-scope/' + number})
-      .then(made => { ran(number, location.origin); return made.unregister() }, () => 0));
-  }
-  const late = new Promise((_, fail) => setTimeout(() => fail(new Error('a way did not end')), 25000));
-  await Promise.race([Promise.all(ended), late]);
+    const ended = [
+      element(at('script'), 'script', {src: at('script')}),
+      element(at('module'), 'script', {src: at('module'), type: 'module'}),
+      element(at('style'), 'link', {href: at('style'), rel: 'stylesheet'}),
+      element(at('img'), 'img', {src: at('img')}),
+      begin(at('import'), done => import(at('import')).then(done, done)),
+    ];
+    if (workers) ended.push(
+      worker(number, at('worker'), url => new Worker(url)),
+      worker(number, at('module-worker'), url => new Worker(url, {type: 'module'})),
+      worker(number, at('shared'), url => new SharedWorker(url)),
+      begin(at('service'), done => navigator.serviceWorker.register(at('service'), {scope: '/a-scope/' + number})
+        .then(made => { ran(number, location.origin); return made.unregister() }).then(done, done)),
+    );
+    return Promise.all(ended);
+  };
+  const late = new Promise((_, fail) => setTimeout(() => fail(new Error('no end of ' + [...waiting].join())), 60000));
+  await Promise.race([Promise.all(Object.entries(urls).map(ways)), late]);
 }
 """
 #: Frames end with a download in silence, so the test looks for the answers to these.

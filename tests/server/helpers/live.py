@@ -193,8 +193,8 @@ class Server:
         return found
 
     def blobs(self) -> set[Path]:
-        """Everything in the storage: what was published, and drafts."""
-        return {path for path in (self.data / "files").rglob("*") if path.is_file()}
+        """Everything in the storage: what was published, and drafts; not second names that were lent for a moment."""
+        return {path for path in (self.data / "files").rglob("*") if path.is_file() and path.parent.name != "sent"}
 
     def written(self) -> Iterator[tuple[Path, bytes]]:
         """Everything that the server wrote: logs, database, keys, stored files."""
