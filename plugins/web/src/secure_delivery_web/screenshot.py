@@ -46,6 +46,9 @@ PROGRAMS = {
         ),
         choices={"agent": _AGENTS, "mode": _MODES, "width": _WIDTHS, "height": _HEIGHTS, "delay": _DELAYS},
         suffixes=(".py",),
+        # Named from the scratch folder, where the program starts: Chromium puts a socket there, and the name of one has at most
+        # 108 bytes (unix(7)), which the whole path of a data folder soon exceeds.
+        environment={"TMPDIR": "tmp"},
         network=True,
         seconds=55.0,
         needs=("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "/opt/google/chrome/chrome"),
