@@ -34,7 +34,10 @@ class FolderSource:
             entries = [CloudEntry(name=name, path=f"/{name}/", folder=True) for name in names[:PAGE]]
             return CloudFolder(entries=tuple(entries), after=names[PAGE - 1] if len(names) > PAGE else None)
         folder = self._folder(opened, steps)
-        there = (path.name for path in folder.iterdir())
+        try:
+            there = [path.name for path in folder.iterdir()]
+        except OSError as error:
+            raise NotFound(f"{path}: {error.strerror}") from None
         found = sorted(name for name in there if _shown(name) and (after is None or name > after))
         entries = [entry for name in found[:PAGE] if (entry := _entry(folder / name, "/".join(steps))) is not None]
         return CloudFolder(entries=tuple(entries), after=found[PAGE - 1] if len(found) > PAGE else None)
@@ -43,7 +46,7 @@ class FolderSource:
         """A file of the tree. Raises `NotFound`, `TooLarge`."""
         alias, _, beneath = path.strip("/").partition("/")
         target = _opened(application).get(alias)
-        if target is None or not beneath:
+        if target is None or not beneath or not all(_shown(step) for step in beneath.split("/") if step):
             raise NotFound(f"no folder {alias!r}")
         return self._folders.open(target, beneath, max_bytes=max_bytes)
 

@@ -40,6 +40,7 @@ STORE: tuple[Param, ...] = (
     Param("base64decode", boolean(), ("b", "base64"), False),
     Param("workflows", Kind(_workflows, f"at most {MOST_WORKFLOWS} ids"), ("w",), ()),
     Param("mimetype", text(255)),
+    Param("expires_in", integer(1, 100 * 366 * 86_400)),
 )
 CACHE: tuple[Param, ...] = (
     Param("expiry", either(choice("max"), integer(1, MAX_AGE)), ("e",)),

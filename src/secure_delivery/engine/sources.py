@@ -114,12 +114,15 @@ class Folders:
         if root is None or not {".", ".."}.isdisjoint(steps):
             raise NotFound(f"no folder {name!r}")
         place = root
-        for step in steps:
-            place = place / step
-            if place.is_symlink():
-                raise NotFound(f"{target}/{path} is a link")
-        if not place.is_dir():
-            raise NotFound(f"{target}/{path} is no folder")
+        try:
+            for step in steps:
+                place = place / step
+                if place.is_symlink():
+                    raise NotFound(f"{target}/{path} is a link")
+            if not place.is_dir():
+                raise NotFound(f"{target}/{path} is no folder")
+        except (OSError, ValueError) as error:
+            raise NotFound(f"{target}/{path}: {error}") from None
         return place
 
 

@@ -47,6 +47,10 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise BadRequest("not JSON", public="The body is not JSON.") from None
     if not isinstance(document, dict) or _depth(document) > _DEEPEST:
         raise BadRequest("no JSON object", public="The body is not a JSON object.")
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a character, which no answer, header or database takes
+        raise BadRequest("half a character", public="A text in the body holds half a character.") from None
     return document
 
 

@@ -28,7 +28,7 @@ from .transform import Order
 from .uploads import Intake
 
 _NO_STORE = {"cache-control": "no-store"}
-_STORE_OPTIONS = ("filename", "mimetype", "path", "container", "region", "access", "workflows")
+_STORE_OPTIONS = ("filename", "mimetype", "path", "container", "region", "access", "workflows", "expires_in")
 _LONGEST = 100 * 366 * 86_400  # seconds
 
 
@@ -47,7 +47,7 @@ class FileAPI:
         application = await self._context.application(values.get("key"))
         asked = _target(values, request.path_params["provider"])
         size = _declared_size(request, values)
-        _, decision = self._context.judge_store(request, application, asked, size=size)
+        _, decision = await self._context.judge_store(request, application, asked, size=size)
         self._check_declared(application, size)
 
         def begin(target: Target) -> Upload:
@@ -59,7 +59,7 @@ class FileAPI:
             upload = await _receive(intake, filename, values.get("mimetype"), decision)
             if upload is None:
                 return await self._ingest(request, application, intake.url or "", values)
-            link = await self._context.run(self._context.engine.files.add, application, upload)
+            link = await self._context.keep(self._context.engine.files.add, application, upload)
         return JSONResponse(
             described(self._context, request, application, link), headers=_NO_STORE | cors_headers(request, application)
         )
@@ -108,8 +108,9 @@ class FileAPI:
     async def _remove(self, request: Request, link: FileLink) -> Response:
         application = await self._context.owner(link.application)
         self._context.judge(request, application, Call.REMOVE, handle=link.handle)
-        keep = flag(parameters(request), "skip_storage")
         files = self._context.engine.files
+        # What is in a storage of ours is nobody else's to keep: without a record it would be lost, not left.
+        keep = flag(parameters(request), "skip_storage") and link.storage not in files.storages.own
         await self._context.run(lambda: files.remove(link, keep_blob=keep, undo=application.undo))
         return PlainTextResponse("success", headers=_NO_STORE | cors_headers(request, application))
 
@@ -151,7 +152,7 @@ class FileAPI:
             upload = await _receive(intake, link.filename, values.get("mimetype"), decision)
             if upload is None:
                 upload = await self._fetched(request, application, link, intake, decision)
-            fresh = await self._context.run(files.overwrite, link, upload)
+            fresh = await self._context.keep(files.overwrite, link, upload)
         answer = {
             "url": file_url(self._context, request, fresh.handle),
             "mimetype": fresh.mimetype,
@@ -229,10 +230,12 @@ async def _receive(intake: Intake, filename: str | None, mimetype: str | None, d
 
 
 def _declared_size(request: Request, values: Mapping[str, str]) -> int | None:
-    """The size that the head promises for a raw body; a multipart or Base64 body is longer than its file."""
+    """The size that the head promises for a raw body; other bodies are longer than their file, or name a URL instead."""
     length = request.headers.get("content-length")
     if length is None or not (length.isascii() and length.isdigit() and len(length) <= 18):
         return None
-    if request.headers.get("content-type", "").lower().startswith("multipart/") or flag(values, "base64decode"):
+    kind = request.headers.get("content-type", "").lower()
+    described = kind.startswith(("multipart/", "application/x-www-form-urlencoded", "application/json"))
+    if described or flag(values, "base64decode"):
         return None
     return int(length)

@@ -160,7 +160,9 @@ class Gatherer:
         if named.folder is not None and named.folder.startswith("storage:"):
             place, path = named.folder, named.path
             objects = self._context.engine.objects
-            return await self._context.run(lambda: objects.open(application.api_key, place, path, max_bytes=most))
+            return await self._context.fetch(
+                application, lambda: objects.open(application.api_key, place, path, max_bytes=most)
+            )
         if named.folder is not None:
             return await self._context.run(lambda: self._folders.open(named.folder or "", named.path, max_bytes=most))
 
@@ -168,8 +170,8 @@ class Gatherer:
             self._context.judge(request, application, *calls, **{**facts, "url": hop})
 
         url = named.url or ""
-        return await self._context.run(
-            lambda: self._fetched.get(application.api_key, url, max_bytes=most, check=check, headers=headers)
+        return await self._context.fetch(
+            application, lambda: self._fetched.get(application.api_key, url, max_bytes=most, check=check, headers=headers)
         )
 
 

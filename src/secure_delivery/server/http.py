@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
+import anyio
 import anyio.to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -24,7 +25,15 @@ from ..engine.storages import Room
 from ..engine.types import HARMLESS, INLINE, PLAIN
 from ..gate.credentials import one_credential, secret_from_authorization, signed_from_query
 from ..gate.decide import decide
-from ..gate.errors import BadRequest, CredentialConflict, MethodNotAllowed, NotFound, Reason, SecureDeliveryError
+from ..gate.errors import (
+    BadRequest,
+    CredentialConflict,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    Reason,
+    SecureDeliveryError,
+)
 from ..gate.hosts import parse_origin
 from ..gate.model import Application, Decision, RequestFacts
 from ..gate.policy import Call, SignedPolicy
@@ -39,6 +48,8 @@ logger = logging.getLogger("secure_delivery.server")
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_FETCHES, _FETCHES_EACH = 64, 16  # sources fetched at once, in all and for one application
+_KEEPERS = 48  # requests that may wait for storages elsewhere at once
 _API_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 #: Policies and signatures where they are named, in a query and in a path, and whatever else is as long as one: half of a
 #: policy cut by its own slash, tasks in Base64. A policy in the standard alphabet may hold slashes.
@@ -59,8 +70,8 @@ CONTENT_HEADERS = {
 
 
 #: Where uploads begin: the upload whitelist is for these.
-UPLOAD_PATHS = ("/api/store/", "/multipart/", "/tus/", "/folder/")
-_UPLOADS = frozenset({"/process", "/prefetch", "/store/"})
+UPLOAD_PATHS = ("/api/store/", "/multipart/", "/tus/", "/folder/", "/recording/", "/auth/")
+_UPLOADS = frozenset({"/process", "/prefetch", "/store/", "/metadata"})
 
 
 class Denied(Exception):
@@ -78,6 +89,9 @@ class Context:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.policies = PolicyCache()
+        self._fetchers = anyio.CapacityLimiter(_FETCHES)
+        self._keepers = anyio.CapacityLimiter(_KEEPERS)
+        self._fetching: dict[str, int] = {}
         self.noticed: set[str] = set()  # applications whose development storage the log has spoken of
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -134,17 +148,35 @@ class Context:
             raise Denied(decision, application)
         return decision
 
-    def judge_store(
+    async def judge_store(
         self, request: Request, application: Application, target: Target, *calls: Call, **facts: Any
     ) -> tuple[Room, Decision]:
         """Decide about storing a file, by where it would really go. Raises `Denied`, and `BadRequest` for a place that the
         application does not have."""
-        room = self.engine.files.room(application, target)
-        wanted = {*calls, Call.PICK} if room.storage in self.engine.storages.own else {*calls, Call.PICK, Call.STORE}
-        decision = self.judge(
-            request, application, *sorted(wanted), container=room.container, path=effective_path(room.path), **facts
-        )
+        room, needed = await self.query(self.engine.files.wanted, application, target)
+        wanted = sorted({*calls, *needed})
+        decision = self.judge(request, application, *wanted, container=room.container, path=effective_path(room.path), **facts)
         return room, decision
+
+    async def fetch(self, application: Application, work: Callable[[], T]) -> T:
+        """Run a fetch from outside in a thread of those that are for it: sources that never answer must not stop deliveries.
+
+        Raises `Overloaded` when one application waits for too many at once.
+        """
+        waiting = self._fetching.get(application.api_key, 0)
+        if waiting >= _FETCHES_EACH:
+            raise Overloaded(f"{application.api_key} waits for {waiting} sources", public="Too many sources are being fetched.")
+        self._fetching[application.api_key] = waiting + 1
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=self._fetchers)
+        finally:
+            self._fetching[application.api_key] -= 1
+            if not self._fetching[application.api_key]:
+                del self._fetching[application.api_key]
+
+    async def keep(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run what may wait for a storage elsewhere in a thread of those that are for it."""
+        return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self._keepers)
 
     def base_url(self, request: Request) -> str:
         """Scheme, host and prefix for the URLs we hand out, without a slash at the end."""
@@ -241,7 +273,7 @@ async def on_fault(request: Request, error: Exception) -> Response:
     """Answer a fault of the tree; what it says for operators goes to the log."""
     fault = error if isinstance(error, SecureDeliveryError) else SecureDeliveryError()
     level = logging.ERROR if fault.status >= 500 else logging.INFO
-    logger.log(level, "%s %s: %s %s", request.method, redact(raw_path(request)), fault.code, json.dumps(str(fault))[:512])
+    logger.log(level, "%s %s: %s %s", request.method, redact(raw_path(request)), fault.code, redact(json.dumps(str(fault))))
     headers = {"retry-after": "2"} if fault.status in (429, 503) else {}
     return error_response(fault.status, fault.code, fault.public, headers | cors_headers(request, None))
 

@@ -15,13 +15,15 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
+import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..engine.files import Target, clean_name
 from ..engine.parts import PartWriter
+from ..engine.records import FileLink
 from ..engine.uploads import UploadSession
-from ..gate.errors import BadRequest, ChecksumMismatch, NotFound, SizeMismatch, TooLarge
+from ..gate.errors import BadRequest, ChecksumMismatch, Locked, NotFound, SizeMismatch, TooLarge
 from ..gate.model import Application
 from ..plugin.protocols import Multipart
 from . import bodies
@@ -32,6 +34,7 @@ _NO_STORE = {"cache-control": "no-store"}
 _MD5_HEX = re.compile(r"[0-9a-f]{32}")
 _FORM_PARTS = re.compile(r"[0-9]{1,5}:[^;]{1,200}(?:;[0-9]{1,5}:[^;]{1,200})*;?")
 _URL_SECONDS = 3600  # for which a part may be sent straight to a storage; a fresh URL is one request away
+_FINISHING, _LOOK = 600.0, 0.05  # seconds to wait for another request that makes the file, and between two looks
 _REGION = "us-east-1"  # clients insist on one, and repeat it
 
 
@@ -49,7 +52,9 @@ class MultipartUploads:
         size = bodies.whole(values, "size", least=1)
         if size is None:
             raise BadRequest("no size", public="size is the number of bytes of the file, at least one.")
-        room, decision = self._context.judge_store(request, application, target, size=size, signed=bodies.shown_policy(values))
+        room, decision = await self._context.judge_store(
+            request, application, target, size=size, signed=bodies.shown_policy(values)
+        )
         most = min(self._context.engine.settings.max_bytes, application.limits.max_bytes)
         if size > most:
             raise TooLarge(f"{size} bytes announced, limit {most}")
@@ -160,8 +165,7 @@ class MultipartUploads:
         etags = _etags(given)
         if etags is None and session.mode == "parts":
             raise BadRequest("invalid params: parts", public="parts names every part with its ETag.")
-        parts = self._context.engine.parts
-        link = await self._context.run(lambda: parts.finish(session, application, etags=etags))
+        link = await self._finish(session, application, etags)
         workflows = session.options.get("workflows", [])
         more: dict[str, Any] = {
             "mimetype": link.mimetype,
@@ -170,6 +174,17 @@ class MultipartUploads:
             "workflows": {workflow: {} for workflow in workflows},
         }
         return self._answer(request, application, described(self._context, request, application, link, more))
+
+    async def _finish(self, session: UploadSession, application: Application, etags: list[tuple[int, str]] | None) -> FileLink:
+        """The file of an upload; while another request makes it, this one waits without a thread."""
+        parts = self._context.engine.parts
+        with anyio.move_on_after(_FINISHING):
+            while True:
+                try:
+                    return await self._context.keep(lambda: parts.finish(session, application, etags=etags))
+                except Locked:
+                    await anyio.sleep(_LOOK)
+        raise Locked("another request is at work on this upload")
 
     async def abort(self, request: Request) -> Response:
         """`POST /multipart/abort`: forget the upload and what was sent. Beyond the protocol: official clients just go away."""

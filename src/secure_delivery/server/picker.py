@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -95,31 +96,39 @@ class Picker:
         for name, wanted in clouds.items():
             path = bodies.text(wanted, "path") or ""
             target = _target(wanted, path)
-            _, decision = self._context.judge_store(request, application, target, signed=bodies.shown_policy(values))
+            _, decision = await self._context.judge_store(
+                request, application, target, signed=bodies.shown_policy(values), url=_address(name, path)
+            )
             most = min(self._context.engine.settings.max_bytes, application.limits.max_bytes)
             most = most if decision.max_size is None else min(most, decision.max_size)
-            link = await self._context.run(self._taken, application, name, path, target, most, sessions)
-            reason = decision.admits_size(link.size)
-            if reason is not None:
-                await self._context.run(self._context.engine.files.remove, link)
-                raise Denied(Decision(allowed=False, reason=reason, vary=decision.vary), application)
+            taken = partial(self._taken, application, name, path, target, most, sessions, decision)
+            link = await self._context.fetch(application, taken)
             answer[name] = described(self._context, request, application, link, {"upload_tags": tags})
         answer["token"] = json.dumps(sessions)
         return self._answer(request, application, answer)
 
     def _taken(
-        self, application: Application, name: str, path: str, target: Target, most: int, sessions: dict[str, str]
+        self,
+        application: Application,
+        name: str,
+        path: str,
+        target: Target,
+        most: int,
+        sessions: dict[str, str],
+        decision: Decision,
     ) -> FileLink:
-        """A file of a cloud as a stored file."""
+        """A file of a cloud as a stored file. Raises `Denied` for a size that the policy forbids, before anything is stored."""
         files = self._context.engine.files
         if name == OWN:
             found = self._folders.file(application, path, max_bytes=most)
+            _check_size(decision, found.size, application)
             with found.open() as stream, files.begin(application, target, limit=most) as upload:
                 _copy(stream, upload)
                 return files.add(application, upload)
         source = self._source(name)
         with tempfile.TemporaryFile(dir=self._context.engine.settings.data.absolute() / "work") as held:
             filename, _ = source.fetch(application.api_key, path, held, max_bytes=most, session=sessions.get(name, ""))
+            _check_size(decision, held.tell(), application)
             held.seek(0)
             named = Target(filename=clean_name(filename), container=target.container, path=target.path, storage=target.storage)
             with files.begin(application, named, limit=most) as upload:
@@ -238,6 +247,17 @@ def _target(wanted: dict[str, Any], path: str) -> Target:
         storage=bodies.text(store, "location", longest=64),
         access=access,  # type: ignore[arg-type]
     )
+
+
+def _address(name: str, path: str) -> str:
+    """What a policy's `url` is asked about a file of a cloud: for our own, what `src://` calls it."""
+    return f"src://{path.strip('/')}" if name == OWN else f"{name}://{path.lstrip('/')}"
+
+
+def _check_size(decision: Decision, size: int, application: Application) -> None:
+    reason = decision.admits_size(size)
+    if reason is not None:
+        raise Denied(Decision(allowed=False, reason=reason, vary=decision.vary), application)
 
 
 def _copy(stream: Any, upload: Upload) -> None:

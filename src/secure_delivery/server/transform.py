@@ -95,7 +95,7 @@ class Transformer:
         self._fallback(request, acting, order)
         others = tuple(self._gatherer.named(request, acting, source) for source in (*members[1:], *order.plan.references))
         named = (*((first,) if first is not None else ()), *others)
-        calls, facts = self._asked(order, acting, named, len(members))
+        calls, facts = await self._asked(order, acting, named, len(members))
         decision = self._judge_all(request, acting, calls, facts, named)
         for each in named:
             await self._gatherer.admit(request, acting, each, decision)
@@ -129,7 +129,7 @@ class Transformer:
         if plan.controls.store is not None:
             self._check_place(plan.controls.store)
 
-    def _asked(
+    async def _asked(
         self, order: Order, acting: Application, named: Sequence[Named], members: int
     ) -> tuple[tuple[Call, ...], dict[str, Any]]:
         """The calls of an order, and what the judgement is told besides them: a policy bound to a handle covers one file, not a
@@ -143,10 +143,10 @@ class Transformer:
         }
         store = order.plan.controls.store
         if store is not None:
-            room = self._context.engine.files.room(acting, _target(store, "file"))
+            room, needed = await self._context.query(self._context.engine.files.wanted, acting, _target(store, "file"))
             facts["path"], facts["container"] = effective_path(room.path), room.container
             if room.storage not in self._context.engine.storages.own:
-                calls |= {Call.PICK, Call.STORE}
+                calls |= needed
         return tuple(sorted(calls)), facts
 
     def _judge_all(
@@ -250,17 +250,17 @@ class Transformer:
             raise NotFound("no fallback")
         link = await self._gatherer.link(named)
         acting = acting or await self._context.owner(link.application)
-        decision = admitted.decision if admitted is not None else self._judge_missing(request, acting, order)
+        decision = admitted.decision if admitted is not None else await self._judge_missing(request, acting, order)
         await self._gatherer.admit(request, acting, named, decision)
         return await send_file(request, acting, decision, link, order.plan.controls.fallback_age)
 
-    def _judge_missing(self, request: Request, acting: Application, order: Order) -> Decision:
+    async def _judge_missing(self, request: Request, acting: Application, order: Order) -> Decision:
         """Judge an order of which a stored source is not there."""
         members = _members(order.source)
         first = self._gatherer.named(request, acting, members[0]) if members else None
         others = (self._gatherer.named(request, acting, source) for source in (*members[1:], *order.plan.references))
         named = (*((first,) if first is not None else ()), *others)
-        calls, facts = self._asked(order, acting, named, len(members))
+        calls, facts = await self._asked(order, acting, named, len(members))
         return self._judge_all(request, acting, calls, facts, named)
 
     async def store_made(self, request: Request, order: Order, url: TaskURL) -> Response:
@@ -278,10 +278,8 @@ class Transformer:
         if inner.plan.stores or inner.plan.controls.metadata is not None or url.debug:
             raise TaskURLError(public="The source is a transformation whose result is a file.")
         acting = await self._context.application(order.api_key)
-        _, facts = self._asked(order, acting, (), 0)
-        outside = self._context.engine.files.room(acting, _target(order.plan.controls.store or {}, "file"))
-        own = outside.storage in self._context.engine.storages.own
-        calls = (Call.PICK,) if own else (Call.PICK, Call.STORE)
+        asked, facts = await self._asked(order, acting, (), 0)
+        calls = tuple(sorted({Call.PICK, *asked} - {Call.CONVERT}))  # it is taken as it is
         decision = self._context.judge(request, acting, *calls, **facts)
         made = await self.result(request, await self.admit(request, inner))
         taken = Admitted(
@@ -298,7 +296,7 @@ class Transformer:
 
     async def _store(self, request: Request, admitted: Admitted, made: Rendition | SourceFile) -> Response:
         """Keep the result as a file of the transforming application and say so in JSON."""
-        link = await self._context.run(self._kept, admitted, made)
+        link = await self._context.keep(self._kept, admitted, made)
         headers = {"cache-control": "no-store"} | cors_headers(request, admitted.acting)
         more: dict[str, Any] = {}
         size = made.extra.get("size") if isinstance(made, Rendition) else None
@@ -346,6 +344,7 @@ def _target(options: Mapping[str, Any], filename: str, *, mimetype: str = "", so
         storage=options.get("location"),
         access=options.get("access"),
         source_url=source_url,
+        expires_in=options.get("expires_in"),
     )
 
 

@@ -94,8 +94,11 @@ class Tus:
             raise BadRequest("upload-concat", public="Upload-Concat is partial, or final; and addresses.")
         size = self._announced(request, final=final)
         target, metadata = _described(request)
-        room, decision = self._context.judge_store(request, application, target, size=None if concat == "partial" else size)
-        most = min(self._context.engine.settings.max_bytes, application.limits.max_bytes)
+        room, decision = await self._context.judge_store(
+            request, application, target, size=None if concat == "partial" else size
+        )
+        bounds = (self._context.engine.settings.max_bytes, application.limits.max_bytes, decision.max_size)
+        most = min(bound for bound in bounds if bound is not None)
         if size is not None and size > most:
             raise TooLarge(f"{size} bytes announced, limit {most}")
         uploads = self._context.engine.uploads
@@ -148,7 +151,7 @@ class Tus:
                 )
             pieces.append(piece)
         try:
-            link = await self._context.run(engine.streams.join, session, application, pieces)
+            link = await self._context.keep(engine.streams.join, session, application, pieces)
         except SecureDeliveryError:
             await self._context.run(engine.uploads.end, session)
             raise
@@ -187,7 +190,8 @@ class Tus:
     ) -> tuple[int, FileLink | None]:
         """Append the body; when it was the last piece, the file that came of it."""
         streams = self._context.engine.streams
-        limit = application.limits.max_bytes if session.max_size is None else session.max_size
+        bounds = (application.limits.max_bytes, session.max_size, session.size)
+        limit = min(bound for bound in bounds if bound is not None)
         with streams.writer(session, offset, limit=limit, checksum=_checksum(request)) as writer:
             try:
                 async for piece in body_pieces(request):
@@ -197,7 +201,7 @@ class Tus:
                 raise
             offset = await self._context.run(writer.keep)
             whole = session.size is not None and offset == session.size and session.options.get("concat") != "partial"
-            return offset, await self._context.run(streams.finish, session, application) if whole else None
+            return offset, await self._context.keep(streams.finish, session, application) if whole else None
 
     # -- looking and ending
 
@@ -217,7 +221,7 @@ class Tus:
             link is None and whole
         ):  # clients take an offset at the end for success, so it is made one here, or told as a failure
             with engine.uploads.locked(session):
-                link = await self._context.run(engine.streams.finish, session, application)
+                link = await self._context.keep(engine.streams.finish, session, application)
         return Response(None, 200, headers | self._finished(request, application, link))
 
     async def _terminate(self, request: Request) -> Response:
