@@ -123,10 +123,10 @@ def test_a_download_is_an_attachment_whatever_it_is(server: Server, value: str) 
             "application/xml",
             False,
         ),
-        (b"alert(1)", "a.js", "text/javascript", False),
-        (b"body{}", "a.css", "text/css", False),
+        (b"alert(1)", "a.js", "text/plain; charset=utf-8", False),
+        (b"body{}", "a.css", "text/plain; charset=utf-8", False),
         (b"\x00\x01", "a.swf", "application/octet-stream", False),
-        (b"CWS\x0a\x00flash", "a.swf", "application/octet-stream", False),
+        (b"CWS\x0a\x00flash", "a.swf", "application/x-shockwave-flash", False),
         (b"PK\x03\x04nothing", "a.zip", "application/zip", False),
     ],
 )

@@ -6,201 +6,29 @@ it runs on that server's origin, by the same steps. So these tests can fail.
 
 from __future__ import annotations
 
-import contextlib
+import io
+import re
 import threading
+import wave
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from http.server import ThreadingHTTPServer
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pytest
-from live import Server, picture
+from browser_stage import DRAWING, FRAME, GROUPS, LAST, NAMES, RAN, SET, Careless, Stage
+from hostile_documents import ONE, TEXT, page, pdf
+from hypothesis import given
+from hypothesis import strategies as st
+from live import Server, file_part, multipart, picture
 
+from secure_delivery.engine.names import clean_name
+from secure_delivery.engine.types import HARMLESS, INLINE
 from secure_delivery.gate.model import Application
+from secure_delivery.server.http import content_headers
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Response
-
-#: Says that it runs: to the test, to the page that made a worker of it, and to one that shares a worker. `@@` is its number.
-RAN = (
-    "try{ran('@@',self.origin)}catch(e){}try{postMessage('@@')}catch(e){}"
-    "try{self.onconnect=e=>e.ports[0].postMessage('@@')}catch(e){}"
-)
-TAG = f"<script>{RAN}</script>"
-DRAWING = f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>{RAN}</script></svg>'
-XHTML = f'<html xmlns="http://www.w3.org/1999/xhtml"><body><script>{RAN}</script></body></html>'
-
-
-class Hostile(NamedTuple):
-    """A file, its name, and what its sender says it is."""
-
-    filename: str
-    declared: str
-    data: bytes
-
-
-def _jpeg(comment: bytes) -> bytes:
-    whole = picture(8, 8)
-    return whole[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + whole[2:]
-
-
-def _texts(declared: str, **texts: str | bytes) -> dict[str, Hostile]:
-    ending = {"text/html": "html", "image/svg+xml": "svg", "text/javascript": "js", "application/xml": "xml"}
-    return {
-        name.replace("_", " "): Hostile(
-            f"{name}.{ending.get(declared, 'xhtml')}", declared, text.encode() if isinstance(text, str) else text
-        )
-        for name, text in texts.items()
-    }
-
-
-_SET = {
-    **_texts(
-        "text/html",
-        page=f"<!DOCTYPE html><html>{TAG}",
-        page_with_mark=b"\xef\xbb\xbf" + f"<html>{TAG}".encode(),
-        page_in_utf_16="\ufeff".encode("utf-16-le") + f"<html>{TAG}".encode("utf-16-le"),
-        page_behind_blanks="\n \t\f" * 50 + TAG,
-        page_behind_a_comment=f"<!-- x -->{TAG}",
-        page_behind_an_empty_comment=f"<!-->{TAG}",
-        page_behind_a_bogus_comment=f"<?php ?><!x></y>{TAG}",
-        page_behind_words=f"some words {TAG}",
-        page_behind_a_zero=b"\0" + TAG.encode(),
-        page_of_one_picture=f'<img src="data:," onerror="{RAN}">',
-        page_of_a_link_that_opens=f'<body onload="{RAN}">',
-        page_of_an_unknown_element=f'<x onfocus="{RAN}" autofocus tabindex=1>',
-        page_of_mathml=f"<math><mtext></mtext></math>{TAG}",
-        page_in_a_json_file='{"a":"' + TAG + '"}',
-        page_as_an_application=f"<hta:application>{TAG}",
-        page_with_a_drawing=f"<p><svg><script>{RAN}</script></svg>",
-        page_in_a_gif=b"GIF89a\1\0\1\0" + TAG.encode(),
-        page_in_a_jpeg=_jpeg(TAG.encode()),
-        page_in_a_pdf=b"%PDF-1.7\n" + TAG.encode(),
-        page_in_a_zip=b"PK\3\4" + TAG.encode(),
-        page_in_a_flash=b"FWS\x09" + TAG.encode(),
-        page_in_mail=f"MIME-Version: 1.0\r\nContent-Type: multipart/related; boundary=x\r\n\r\n--x\r\n\r\n{TAG}",
-    ),
-    **_texts("application/xhtml+xml", xhtml=XHTML, xhtml_declared=f"<?xml version='1.0'?>{XHTML}"),
-    **_texts(
-        "application/xml",
-        xml_with_a_page_inside=f"<?xml version='1.0'?><r>{XHTML}</r>",
-        xml_with_a_script_of_another_name=f'<x:script xmlns:x="http://www.w3.org/1999/xhtml">{RAN}</x:script>',
-        xml_with_an_entity=f'<!DOCTYPE r [<!ENTITY e "{RAN}">]><r><script xmlns="http://www.w3.org/1999/xhtml">&e;</script></r>',
-        xml_in_utf_16="\ufeff".encode("utf-16-be") + XHTML.encode("utf-16-be"),
-    ),
-    **_texts(
-        "image/svg+xml",
-        drawing=DRAWING,
-        drawing_with_mark=b"\xef\xbb\xbf" + DRAWING.encode(),
-        drawing_in_utf_16="\ufeff".encode("utf-16-le") + DRAWING.encode("utf-16-le"),
-        drawing_declared=f"<?xml version='1.0'?><!-- x -->{DRAWING}",
-        drawing_that_loads=f'<svg xmlns="http://www.w3.org/2000/svg" onload="{RAN}"/>',
-        drawing_of_another_name=f'<s:svg xmlns:s="http://www.w3.org/2000/svg"><s:script>{RAN}</s:script></s:svg>',
-        drawing_within=f"<?xml version='1.0'?><r>{DRAWING}</r>",
-        drawing_with_a_page=f'<svg xmlns="http://www.w3.org/2000/svg"><foreignObject>{XHTML}</foreignObject></svg>',
-    ),
-    **_texts(
-        "text/javascript",
-        script=RAN,
-        script_behind_a_comment_of_html=f"<!-- x\n{RAN}",
-        script_in_a_gif=b"GIF89a=1;" + RAN.encode(),
-        script_in_a_gif_comment=b"GIF89a/*\1\0\1\0*/=1;" + RAN.encode(),
-        script_in_a_bitmap=b"BM=1;" + RAN.encode(),
-        script_in_sound=b"ID3=1;" + RAN.encode(),
-        script_in_a_font=b"wOFF=1;" + RAN.encode(),
-        script_in_a_film=b"RIFF=1;" + RAN.encode(),
-        script_in_a_list=f"[{'0,' * 9}(()=>{{{RAN}}})()]",
-        script_in_a_table=f"a,b\n1,2\nvar a,b;{RAN}".replace("a,b\n1,2\n", "/*a,b*/"),
-    ),
-    "script as json": Hostile("a.json", "text/javascript", f"[(()=>{{{RAN}}})()]".encode()),
-    "script as text": Hostile("a.txt", "text/javascript", RAN.encode()),
-    "module": Hostile("a.mjs", "text/javascript", f"export default 1;{RAN}".encode()),
-    "drawing as picture": Hostile("a.png", "image/svg+xml", DRAWING.encode()),
-    "page as picture": Hostile("a.jpg", "text/html", TAG.encode()),
-}
-
-
-def _numbered(number: str, data: bytes) -> bytes:
-    for encoding in ("utf-8", "utf-16-le", "utf-16-be"):
-        data = data.replace("@@".encode(encoding), number.encode(encoding))
-    return data
-
-
-#: By number, which has two digits.
-SET = {f"{at:02}": each._replace(data=_numbered(f"{at:02}", each.data)) for at, each in enumerate(_SET.values(), 10)}
-NAMES = dict(zip(SET, _SET, strict=True))
-GROUPS = {
-    declared: [number for number, hostile in SET.items() if hostile.declared == declared]
-    for declared in ("text/html", "application/xhtml+xml", "application/xml", "image/svg+xml", "text/javascript")
-}
-
-#: Loads each URL as all that a page can name but a frame, and ends when all have ended. A worker is of its page's origin.
-STAGE = """
-async ({urls, workers}) => {
-  const ended = [];
-  const element = (tag, facts) => ended.push(new Promise(done => {
-    document.body.append(Object.assign(document.createElement(tag), facts, {onload: done, onerror: done}));
-  }));
-  const worker = (number, make) => ended.push(new Promise(done => {
-    try {
-      const made = make();
-      const heard = event => { if (event.data === number) ran(number, location.origin); done() };
-      (made.port || made).onmessage = heard;
-      made.onerror = done;
-    } catch (error) { done() }
-  }));
-  for (const [number, url] of Object.entries(urls)) {
-    const at = way => url + '?way=' + way;
-    element('script', {src: at('script')});
-    element('script', {src: at('module'), type: 'module'});
-    element('link', {href: at('style'), rel: 'stylesheet'});
-    element('img', {src: at('img')});
-    ended.push(import(at('import')).catch(() => 0));
-    if (!workers) continue;
-    worker(number, () => new Worker(at('worker')));
-    worker(number, () => new Worker(at('module-worker'), {type: 'module'}));
-    worker(number, () => new SharedWorker(at('shared')));
-    ended.push(navigator.serviceWorker.register(at('service'), {scope: '/a-scope/' + number})
-      .then(made => { ran(number, location.origin); return made.unregister() }, () => 0));
-  }
-  await Promise.all(ended);
-}
-"""
-#: Frames end with a download in silence, so the test looks for the answers to these.
-FRAMES = ("iframe", "object", "embed", "sandboxed")
-FRAME = """
-urls => {
-  for (const url of Object.values(urls)) {
-    const at = way => url + '?way=' + way;
-    document.body.insertAdjacentHTML('beforeend', `
-      <iframe src="${at('iframe')}"></iframe>
-      <object data="${at('object')}"></object>
-      <embed src="${at('embed')}">
-      <svg><use href="${at('use')}#x"/></svg>
-      <iframe sandbox="allow-scripts" src="${at('sandboxed')}"></iframe>`);
-  }
-}
-"""
-LAST = "document.body.append(Object.assign(document.createElement('iframe'), {src: '/last'}))"
-ICON = "<!DOCTYPE html><link rel=icon href=data:,><body>"
-
-
-class Careless(BaseHTTPRequestHandler):
-    """Sends each hostile file as what its sender says it is."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        hostile = SET.get(urlsplit(self.path).path.strip("/"), Hostile("", "text/plain", b""))
-        self.send_response(200)
-        self.send_header("Content-Type", hostile.declared)
-        self.send_header("Content-Length", str(len(hostile.data)))
-        self.end_headers()
-        self.wfile.write(hostile.data)
-
-    def log_message(self, *_: object) -> None:
-        pass
+    from playwright.sync_api import Browser, Dialog
 
 
 @pytest.fixture(scope="module")
@@ -213,62 +41,11 @@ def careless() -> Iterator[str]:
         thread.join()
 
 
-@dataclass
-class Stage:
-    """A browser, and who said there that it ran: a name, and the origin it had."""
-
-    context: BrowserContext
-    heard: set[tuple[str, str]] = field(default_factory=set)
-
-    def page(self, origin: str) -> Page:
-        """An empty page of an origin, which lets everything run."""
-        page = self.context.new_page()
-        page.on("dialog", lambda dialog: dialog.dismiss())
-        page.route(f"{origin}/stage", lambda route: route.fulfill(body=ICON, content_type="text/html"))
-        last = f"{ICON}<script>console.log('the last one')</script>"
-        page.route(f"{origin}/last", lambda route: route.fulfill(body=last, content_type="text/html"))
-        page.goto(f"{origin}/stage")
-        return page
-
-    def embedded(self, urls: dict[str, str], origin: str, *, workers: bool = True) -> set[tuple[str, str]]:
-        """Who ran when a page of an origin named these in all ways."""
-        self.heard.clear()
-        page = self.page(origin)
-        missing = {f"{url}?way={way}" for url in urls.values() for way in FRAMES}
-
-        def all_there(response: Response) -> bool:
-            missing.discard(response.url)
-            return not missing
-
-        with page.expect_event("response", all_there):
-            page.evaluate(FRAME, urls)
-        page.evaluate(STAGE, {"urls": urls, "workers": workers})
-        with page.expect_console_message(lambda message: message.text == "the last one"):
-            page.evaluate(LAST)
-        page.close()
-        return set(self.heard)
-
-    def opened(self, urls: dict[str, str], origin: str) -> set[tuple[str, str]]:
-        """Who ran when these were opened one after the other in a window of their own."""
-        from playwright.sync_api import Error
-
-        self.heard.clear()
-        page = self.page(origin)
-        for url in urls.values():
-            with contextlib.suppress(Error):  # a download is no page, which is an error to Playwright
-                page.goto(url)
-        page.goto(f"{origin}/stage")
-        with page.expect_console_message(lambda message: message.text == "the last one"):
-            page.evaluate(LAST)
-        page.close()
-        return set(self.heard)
-
-
 @pytest.fixture
-def stage(browser: Browser) -> Iterator[Stage]:
+def stage(browser: Browser, careless: str) -> Iterator[Stage]:
     context = browser.new_context()
-    stage = Stage(context)
-    context.expose_binding("ran", lambda source, number, origin: stage.heard.add((NAMES[number], origin)))
+    stage = Stage(context, (careless, careless.replace("127.0.0.1", "localhost")))
+    context.expose_binding("ran", lambda source, number, origin: stage.heard.add((NAMES.get(number, number), origin)))
     yield stage
     context.close()
 
@@ -290,15 +67,211 @@ def test_each_hostile_file_runs_on_the_origin_of_a_server_that_believes_its_send
     stage: Stage, careless: str, group: str
 ) -> None:
     urls = {number: f"{careless}/{number}" for number in GROUPS[group]}
-    ran = stage.embedded(urls, careless) | stage.opened(urls, careless)
+    # A shared worker of what is no script is an error that nobody is told of, so these cannot be waited for.
+    ran = stage.embedded(urls, careless, workers=group == "text/javascript") | stage.opened(urls, careless)
     assert {(NAMES[number], careless) for number in urls} - ran == set()
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_no_hostile_file_runs_however_it_is_opened_or_named(
-    stage: Stage, server: Server, addresses: dict[str, str], group: str
+    stage: Stage, server: Server, addresses: dict[str, str], careless: str, group: str
 ) -> None:
     urls = {number: addresses[number] for number in GROUPS[group]}
     assert stage.opened(urls, server.url) == set()
     assert stage.embedded(urls, server.url) == set(), "by a page of the same origin"
-    assert stage.embedded(urls, f"http://localhost:{server.port}", workers=False) == set(), "by a page of another origin"
+    elsewhere = careless.replace("127.0.0.1", "localhost")
+    assert stage.embedded(urls, elsewhere, workers=False) == set(), "by a page of another site"
+
+
+# ------------------------------------------------------------------------------------------- what is meant to be shown
+
+
+def acting_pdf() -> bytes:
+    """A PDF that tries from its own world to run a script in the page around it, and then says what that world has."""
+    words = ("window", "document", "fetch", "ran", "localStorage")
+    script = (
+        "try{app.launchURL\\('javascript:ran\\(`pdf`,origin\\)',false\\)}catch\\(e\\){}"
+        "try{this.getURL\\('javascript:ran\\(`pdf`,origin\\)'\\)}catch\\(e\\){}"
+        f"app.alert\\('sees '+[{','.join(f'typeof {word}' for word in words)}].join\\(\\)\\)"
+    ).encode()
+    catalogue = b"<</Type/Catalog/Pages 2 0 R/OpenAction 5 0 R>>"
+    acts = b"<</S/JavaScript/JS(%s)/Next<</S/URI/URI(javascript:ran\\('pdf',origin\\))>>>>" % script
+    return pdf(catalogue, ONE, page(), TEXT, acts)
+
+
+def test_a_pdf_is_shown_and_its_scripts_see_nothing_of_the_page(
+    stage: Stage, server: Server, application: Application, careless: str
+) -> None:
+    url = f"{server.url}/{server.put(application, acting_pdf(), 'a.pdf').handle}"
+    said: list[str] = []
+
+    def hears(dialog: Dialog) -> bool:
+        said.append(dialog.message)
+        return len(said) == wanted
+
+    window, wanted = stage.page(server.url), 1
+    with window.expect_event("dialog", hears):
+        window.goto(url)
+    assert said == ["sees " + ",".join(["undefined"] * 5)]
+    assert any(frame.url.startswith("chrome-extension://") for frame in window.frames), "the viewer of PDF is there"
+    window.evaluate("0")
+    window.close()
+    for origin in (server.url, careless.replace("127.0.0.1", "localhost")):
+        around, said, wanted = stage.page(origin), [], 3
+        with around.expect_event("dialog", hears):
+            around.evaluate(FRAME, {"pdf": url})
+        with around.expect_console_message(lambda message: message.text == "the last one"):
+            around.evaluate(LAST)
+        around.close()
+        assert set(said) == {"sees " + ",".join(["undefined"] * 5)}
+    assert stage.heard == set()
+
+
+def sound() -> bytes:
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(1600))
+    return out.getvalue()
+
+
+def test_pictures_words_and_sound_are_shown_in_an_origin_of_their_own(
+    stage: Stage, server: Server, application: Application
+) -> None:
+    page = stage.context.new_page()
+    shown = [
+        (picture(40, 30), "a.jpg", "document.images[0].naturalWidth", 40),
+        (picture(40, 30, "PNG"), "a.html", "document.images[0].naturalWidth", 40),
+        ("Grüße <b>\n".encode(), "a.txt", "document.body.innerText.trim()", "Grüße <b>"),
+        (b'{"a": 1}', "a.json", "JSON.parse(document.body.querySelector('pre').innerText).a", 1),
+        (
+            sound(),
+            "a.wav",
+            "new Promise(done => { const made = document.querySelector('video'), end = () => done(made.duration);"
+            " made.readyState ? end() : made.onloadedmetadata = end })",
+            0.1,
+        ),
+    ]
+    for data, name, question, answer in shown:
+        page.goto(f"{server.url}/{server.put(application, data, name).handle}")
+        assert (page.evaluate(question), page.evaluate("self.origin")) == (answer, "null"), name
+    page.close()
+
+
+def test_a_drawing_is_an_attachment_and_a_page_of_another_site_shows_it_as_a_picture(
+    stage: Stage, server: Server, application: Application, careless: str
+) -> None:
+    drawing = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="7"><style>rect{{fill:#f00}}</style>'
+        f'<rect width="9" height="7"/><script>{RAN}</script></svg>'
+    )
+    url = f"{server.url}/{server.put(application, drawing.encode(), 'a.svg').handle}"
+    page = stage.page(careless.replace("127.0.0.1", "localhost"))
+    drawn = page.evaluate(
+        """async url => {
+          const picture = Object.assign(new Image(), {src: url, crossOrigin: 'anonymous'});
+          await picture.decode();
+          const canvas = new OffscreenCanvas(9, 7).getContext('2d');
+          canvas.drawImage(picture, 0, 0);
+          return [picture.naturalWidth, ...canvas.getImageData(4, 4, 1, 1).data];
+        }""",
+        url,
+    )
+    assert drawn == [9, 255, 0, 0, 255]
+    with page.expect_download() as download:
+        page.evaluate("url => { location.href = url }", url)
+    assert download.value.suggested_filename == "a.svg"
+    page.close()
+    assert stage.heard == set()
+
+
+def test_a_script_runs_where_a_page_of_another_site_asks_a_task_for_it_and_a_stored_one_does_not(
+    stage: Stage, server: Server, application: Application, careless: str
+) -> None:
+    """What `minify_js` and `minify_css` are for; it runs as what the page is, on the page's origin."""
+    elsewhere = careless.replace("127.0.0.1", "localhost")
+    handle = server.put(application, f"{RAN};".encode().replace(b"@@", b"ed"), "a.js").handle
+    page = stage.page(elsewhere)
+    load = """url => new Promise(done => {
+      const made = Object.assign(document.createElement('script'), {src: url});
+      made.onload = made.onerror = event => done(event.type);
+      document.head.append(made);
+    })"""
+    assert page.evaluate(load, f"{server.url}/{handle}") == "error"
+    assert stage.heard == set()
+    assert page.evaluate(load, f"{server.url}/minify_js/{handle}") == "load"
+    assert stage.heard == {("ed", elsewhere)}
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("filename", "saved"),
+    [
+        ("invoice\u202efdp.exe", "invoicefdp.exe"),
+        ("../../etc/passwd", "passwd"),
+        ('a"; filename="evil.exe', "a_; filename=_evil.exe"),
+        ("%2e%2e%2fa.txt", "%2e%2e%2fa.txt"),
+        ("文件 ünï.svg", "文件 ünï.svg"),
+        ("CON.svg", "_CON.svg"),
+        ("a" * 10_000 + ".svg", "a" * 251 + ".svg"),
+    ],
+)
+def test_a_browser_saves_a_file_under_its_clean_name(
+    stage: Stage, server: Server, application: Application, filename: str, saved: str
+) -> None:
+    body, form = multipart(file_part(DRAWING.encode(), filename.replace('"', '\\"')))
+    kept = server.post(f"/api/store/S3?key={application.api_key}", body, form).json()
+    assert kept["filename"] == saved
+    page = stage.page(server.url)
+    with page.expect_download() as download:
+        page.evaluate("path => { location.href = path }", f"/{kept['handle']}")
+    page.close()
+    assert download.value.suggested_filename == saved
+
+
+# ---------------------------------------------------------------------------------------------------------- headers
+
+
+@pytest.mark.parametrize(
+    ("disposition_of_part", "kept"),
+    [
+        ("filename=\"plain.txt\"; filename*=UTF-8''other.txt", "plain.txt"),
+        ("filename*=UTF-8''..%2f..%2fother.txt; filename=\"plain.txt\"", "plain.txt"),
+        ("filename*=UTF-8''other.txt", "file"),
+        ('filename*0="oth"; filename*1="er.txt"', "file"),
+    ],
+)
+def test_an_extended_name_of_a_part_is_not_listened_to(
+    server: Server, application: Application, disposition_of_part: str, kept: str
+) -> None:
+    """RFC 7578 section 4.2 forbids it, and whoever looked at `filename` before us saw another name (GHSA-vffw-93wf-4j4q)."""
+    body, form = multipart((f'Content-Disposition: form-data; name="fileUpload"; {disposition_of_part}', b"x"))
+    assert server.post(f"/api/store/S3?key={application.api_key}", body, form).json()["filename"] == kept
+
+
+@given(filename=st.text(max_size=300), extension=st.text("abcXYZ019", min_size=1, max_size=8))
+def test_every_name_is_sent_whole_and_with_a_plain_one_of_the_same_extension(filename: str, extension: str) -> None:
+    headers = content_headers("image/png", f"{filename}.{extension}", download=False)
+    name = clean_name(f"{filename}.{extension}")
+    header = headers["content-disposition"]
+    assert all(value.isascii() and value.isprintable() for value in headers.values())
+    found = re.fullmatch(r"inline; filename=\"([^\"\\%]*)\"(?:; filename\*=UTF-8''([A-Za-z0-9._~%-]+))?", header)
+    assert found is not None
+    assert (unquote(found[2], errors="strict") if found[2] else found[1]) == name
+    assert found[1].rpartition(".")[2] == extension and len(found[1]) == len(name)
+    assert unquote(headers["x-file-name"], errors="strict") == name
+
+
+@pytest.mark.parametrize("mimetype", sorted({*INLINE, *HARMLESS, *(hostile.declared for hostile in SET.values()), "a/b"}))
+def test_every_type_is_sent_with_what_keeps_it_from_running(mimetype: str) -> None:
+    headers = content_headers(mimetype, "a.bin", download=False)
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-security-policy"].startswith("sandbox; default-src 'none'; ")
+    assert not re.search(r"allow-|script|object-src|frame-src|\*", headers["content-security-policy"])
+    assert headers["cross-origin-resource-policy"] == "cross-origin"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert (headers["content-disposition"].partition(";")[0] == "inline") == (mimetype in INLINE)
+    assert not re.search(r"javascript|ecmascript|css|wasm", headers["content-type"])
+    assert content_headers(mimetype, "a.bin", download=True)["content-disposition"].startswith("attachment")

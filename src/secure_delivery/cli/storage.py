@@ -10,14 +10,14 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..engine import Engine
-from ..engine.files import Files
-from ..engine.records import FileLink
 from ..engine.storage_check import check_storage
 from ..engine.storages import SERVER, StorageRow
-from ..gate.errors import ConfigurationError, SecureDeliveryError
+from ..gate.errors import Busy, ConfigurationError, SecureDeliveryError
 from ..gate.model import Application
 from .output import AsJson, Config, Key, complain, engine_for, err, known_application, out, say, say_json, say_table, verdict
 from .storage_fsck import fsck
+
+_TRIES = 5  # times a file is moved again that was changed meanwhile
 
 app = typer.Typer(help="Storages of applications: set up, check, move files, fsck.", no_args_is_help=True)
 app.command("fsck")(fsck)
@@ -254,17 +254,25 @@ def _move_all(engine: Engine, application: Application, here: str, there: str) -
         task = progress.add_task("moving files", total=engine.records.used(application.api_key, here)[0])
         while links := engine.records.files_in(application.api_key, here, after=last):
             for link in links:
-                trouble = _move(engine.files, application, link, there)
-                moved += trouble is None
-                failed += [(link.handle, trouble)] if trouble is not None else []
+                outcome = _move(engine, application, link.handle, here, there)
+                moved += outcome is None
+                failed += [(link.handle, outcome)] if outcome else []
                 progress.advance(task)
             last = links[-1].handle
     return moved, failed
 
 
-def _move(files: Files, application: Application, link: FileLink, there: str) -> str | None:
-    try:
-        files.move(application, link, there)
-    except SecureDeliveryError as fault:
-        return str(fault)
-    return None
+def _move(engine: Engine, application: Application, handle: str, here: str, there: str) -> str | None:
+    """Move one file as it is now; says what was in the way, "" when there is nothing to move any more."""
+    for _ in range(_TRIES):
+        link = engine.records.file(handle, application=application.api_key)
+        if link is None or link.storage != here or (link.expires is not None and link.expires <= engine.clock() * 1000):
+            return ""
+        try:
+            engine.files.move(application, link, there)
+        except Busy:  # it was changed while its bytes were copied
+            continue
+        except SecureDeliveryError as fault:
+            return "" if engine.records.file(handle) is None else str(fault)
+        return None
+    return "it is changed again and again"

@@ -21,6 +21,7 @@ from .fetch import Fetcher
 from .fetched import FetchedFiles
 from .files import Development, Files
 from .housekeeping import Housekeeping
+from .locks import Locks
 from .memory import Memory
 from .outbound import OutboundGuard, Patience
 from .parts import Parts
@@ -162,6 +163,8 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         notify=registry.emit,
         clock=clock,
         scanners=registry.scanners,
+        locks=Locks(_private_folder(data / "locks")),
+        work=_private_folder(data / "work"),
         development=Development(keep=int(settings.development_days * 86_400), quota=settings.development_bytes),
     )
     uploads = Uploads(

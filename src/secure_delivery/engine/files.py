@@ -13,13 +13,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import BinaryIO
 
 from ..gate.errors import (
     BadRequest,
+    Busy,
     Held,
     Infected,
     NotFound,
@@ -27,14 +32,18 @@ from ..gate.errors import (
     QuotaExceeded,
     SecureDeliveryError,
     StorageFault,
+    StorageRefused,
     Unsupported,
 )
 from ..gate.model import Application
-from ..plugin.protocols import Event, Placing, Scanner, Storage
+from ..gate.policy import Call
+from ..plugin.protocols import Draft, Event, Media, Placing, Scanner, Storage
 from .incoming import Development, Target, Upload, check_type, new_key, object_key
+from .locks import Locks
 from .names import MAX_NAME, clean_name, effective_path
 from .records import Blob, FileLink, Records, new_handle
 from .rendition_store import RenditionStore, application_folder, folder_of
+from .spool import SpooledDraft
 from .storages import Room, Storages
 
 __all__ = ["MAX_NAME", "Development", "Files", "Target", "Upload", "clean_name", "effective_path", "new_key"]
@@ -42,6 +51,8 @@ __all__ = ["MAX_NAME", "Development", "Files", "Target", "Upload", "clean_name",
 logger = logging.getLogger("secure_delivery.engine")
 
 _PIECE = 1 << 20
+_SCANS = 8  # files that scanners are shown at once by one process
+_AGAIN = 60_000  # ms until scanners that did not judge a file are asked again
 
 
 class _Stored:
@@ -62,7 +73,8 @@ class Files:
     """The files of all applications.
 
     `renditions` keeps what is made of files, which goes with them. `notify` is told of each change after it is durable.
-    `clock` gives seconds since the epoch; `scanners` judge what applications want judged.
+    `clock` gives seconds since the epoch; `scanners` judge what applications want judged. `locks` keep those apart who write
+    the same object of a customer's storage; `work` holds what waits to be judged.
     """
 
     def __init__(
@@ -75,6 +87,8 @@ class Files:
         clock: Callable[[], float],
         scanners: Mapping[str, Scanner] | None = None,
         development: Development | None = None,
+        locks: Locks | None = None,
+        work: Path | None = None,
     ) -> None:
         self._records = records
         self.storages = storages
@@ -83,6 +97,9 @@ class Files:
         self._clock = clock
         self._scanners = scanners or {}
         self.development = development or Development()
+        self._locks = locks
+        self._work = work or Path(tempfile.gettempdir())
+        self._scanning = threading.BoundedSemaphore(_SCANS)  # a scanner takes about so many at once
         self._known: dict[str, tuple[object, FileLink]] = {}
 
     def storage(self, name: str) -> Storage:
@@ -104,7 +121,7 @@ class Files:
             found = self._records.file(handle)
             if found is None:
                 self._known.pop(handle, None)
-                raise NotFound(f"no file {handle!r}")
+                raise NotFound(f"no file {handle[:12]!r}")
             link = found
             if len(self._known) >= 4096:
                 self._known.clear()
@@ -121,6 +138,16 @@ class Files:
         """Where a file would go. Raises `BadRequest` for a storage or container that the application does not have."""
         return self.storages.room(application, target.storage, target.container, target.path)
 
+    def wanted(self, application: Application, target: Target) -> tuple[Room, frozenset[Call]]:
+        """Where a file would go, and the calls that this takes. A path where a file is already is overwriting, whatever the
+        request calls itself. Raises like `room`."""
+        room = self.room(application, target)
+        if room.storage in self.storages.own:
+            return room, frozenset({Call.PICK})
+        path = effective_path(room.path)
+        taken = room.placing and not path.endswith("/") and self._records.refers(Blob(room.storage, f"{room.container}{path}"))
+        return room, frozenset({Call.PICK, Call.STORE, *((Call.WRITE,) if taken else ())})
+
     def begin(
         self,
         application: Application,
@@ -136,25 +163,53 @@ class Files:
         Raises `QuotaExceeded` where only the development storage is left and full, `NotProvided` where scanners are wanted and
         none is installed, `BadRequest` for a place that the application does not have, and what the storage raises.
         """
-        if application.scan and not self._scanners:
-            raise NotProvided("the application wants scanners, and none is installed", public="No scanner is installed.")
         if over is not None:
             room = self._room_of(application, over)
         room = room or self.room(application, target)
+        left = self.admit(application, room, over=over)
         bound = application.limits.max_bytes if limit is None else min(limit, application.limits.max_bytes)
-        bound = self._within_quota(application, room, bound, over)
         storage = self.storage(room.storage)
         declared = target.mimetype or "application/octet-stream"
         if isinstance(storage, Placing):
-            if application.scan and not storage.readable:
-                raise NotProvided("a storage that only takes cannot be scanned", public="Files there cannot be scanned.")
             key = over.key if over is not None else f"{room.container}/{object_key(room.path, target.filename)}"
-            self._records.blobs_deleted([Blob(room.storage, key)])  # a deletion that waits must not hit the new object
-            draft = storage.place(key, mimetype=declared, access=target.access)
+            begun = partial(storage.place, key, mimetype=declared, access=target.access)
         else:
             key = new_key()
-            draft = storage.create(key, mimetype=declared)
-        return Upload(draft, Blob(room.storage, key), target, bound, application, room)
+            begun = partial(storage.create, key, mimetype=declared)
+        draft = SpooledDraft(self._work, begun, declared, target.filename) if application.scan else begun()
+        return Upload(draft, Blob(room.storage, key), target, bound, application, room, left=left)
+
+    def admit(
+        self,
+        application: Application,
+        room: Room,
+        *,
+        size: int | None = None,
+        over: FileLink | None = None,
+        pending: int = 0,
+    ) -> int | None:
+        """Look whether a file can be taken in at all, of `size` bytes when that is known; returns the bytes that are left of a
+        quota, None where there is none; `pending` bytes of it are for uploads that are under way.
+
+        Raises `NotProvided` and `QuotaExceeded` like `begin`.
+        """
+        if application.scan:
+            if not self._scanners:
+                raise NotProvided("the application wants scanners, and none is installed", public="No scanner is installed.")
+            storage = self.storage(room.storage)
+            if isinstance(storage, Placing) and not storage.readable:
+                raise NotProvided("a storage that only takes cannot be scanned", public="Files there cannot be scanned.")
+        quota = self._quota(room)
+        if not quota:
+            return None
+        left = quota - self._records.used(application.api_key, room.storage)[1] + (over.size if over else 0) - pending
+        if left < (1 if size is None else size):
+            raise QuotaExceeded(f"{application.api_key} has used its development storage")
+        return left
+
+    def _quota(self, room: Room) -> int:
+        """Bytes that an application may use of a room; 0: there is no bound."""
+        return self.development.quota if room.development else 0
 
     def _room_of(self, application: Application, link: FileLink) -> Room:
         return Room(
@@ -165,20 +220,11 @@ class Files:
             placing=self.storages.is_placing(link.storage),
         )
 
-    def _within_quota(self, application: Application, room: Room, bound: int, over: FileLink | None) -> int:
-        """The bytes that may still come, where the room is only lent. Raises `QuotaExceeded` when there is none."""
-        if not room.development or not self.development.quota:
-            return bound
-        left = self.development.quota - self._records.used(application.api_key, room.storage)[1] + (over.size if over else 0)
-        if left <= 0:
-            raise QuotaExceeded(f"{application.api_key} has used its development storage")
-        return min(bound, left)
-
     def add(self, application: Application, upload: Upload, *, handle: str | None = None) -> FileLink:
         """Publish an upload under a new handle, or one that was reserved for it, and record it.
 
         Raises what the storage and the database raise; then nothing of it remains. Where scanners are wanted, they judge it
-        before this returns: `Infected` means it is gone; a scanner that does not answer leaves it held.
+        first: what they find harmful (`Infected`) reaches no storage; when one does not answer, the file is stored but held.
         """
         self._check(upload)
         link = self._link(
@@ -191,14 +237,20 @@ class Files:
             mimetype=upload.mimetype,
             handle=handle,
         )
+        if link.held is not None and self._judged(upload.media):
+            link = replace(link, held=None)
         twin = None if upload.room.placing else self._twin(link)
         if twin is not None:
             copy = replace(link, storage=twin.storage, key=twin.key)
-            if self._records.add_copy(copy, of=twin):
+            if self._records.add_copy(copy, of=twin, quota=self._quota(upload.room)):
                 upload.discard()
-                return self._added(copy)
-        upload.publish()
-        return self._recorded(link)
+                self._tell("fp.upload", copy)
+                return copy
+        with self._alone(upload.blob, upload.room):
+            upload.publish()
+            self._record(link, upload.room)
+        self._tell("fp.upload", link)
+        return link
 
     def adopt(
         self,
@@ -221,7 +273,11 @@ class Files:
             self._drop_unshared(blob)
             raise
         link = self._link(application, target, room, blob, size=size, sha256=sha256, mimetype=mimetype, handle=handle)
-        return self._recorded(link)
+        with self._alone(blob, room):
+            self._record(link, room)
+        link = self.scan(link) if link.held is not None else link
+        self._tell("fp.upload", link)
+        return link
 
     def _twin(self, link: FileLink) -> FileLink | None:
         """A file of the application with the same bytes in the same storage, which are really there."""
@@ -257,12 +313,13 @@ class Files:
             storage=blob.storage,
             key=blob.key,
             container=room.container if room.placing else target.container,
-            path=target.path,
+            path=room.path,
             sha256=sha256,
             uploaded=now,
             expires=self._expiry(application, room, now, target.expires_in),
             held=now if application.scan else None,
             source_url=target.source_url,
+            lasting=target.expires_in,
         )
 
     def _expiry(self, application: Application, room: Room, now: int, asked: int | None = None) -> int | None:
@@ -271,26 +328,32 @@ class Files:
         said = [seconds for seconds in (application.retention, asked, lent) if seconds]
         return now + min(said) * 1000 if said else None
 
-    def _recorded(self, link: FileLink) -> FileLink:
+    @contextmanager
+    def _alone(self, blob: Blob, room: Room) -> Iterator[None]:
+        """Alone with an object whose key may be used again. Keys of ours never are."""
+        if not room.placing or self._locks is None:
+            yield
+            return
+        with self._locks.held(blob.storage, blob.key):
+            yield
+
+    def _record(self, link: FileLink, room: Room) -> None:
         """Record a file whose bytes are visible; when that fails, they go, unless others refer to them."""
         try:
-            self._records.add_file(link)
+            self._records.add_file(link, quota=self._quota(room))
         except Exception:
             self._drop_unshared(link.blob)
             raise
-        return self._added(link)
-
-    def _added(self, link: FileLink) -> FileLink:
-        link = self.scan(link) if link.held is not None else link
-        self._tell("fp.upload", link)
-        return link
 
     def overwrite(self, link: FileLink, upload: Upload) -> FileLink:
         """Put an upload in the place of a file's content. The handle stays; results made of the old content go.
 
-        Readers of the old content keep it to its end. Raises `Busy` when another overwrite was quicker.
+        Readers of the old content keep it to its end. Raises `Busy` when another overwrite was quicker, or a scanner that has
+        to judge the new content does not answer, and `Infected` when one found something: then the old content stays.
         """
         self._check(upload)
+        if upload.application.scan and not self._judged(upload.media):
+            raise Busy("no scanner judged the new content")
         now = int(self._clock() * 1000)
         fresh = replace(
             link,
@@ -301,41 +364,63 @@ class Files:
             sha256=upload.sha256,
             uploaded=now,
             version=link.version + 1,
-            expires=self._expiry(upload.application, upload.room, now),
-            held=now if upload.application.scan else None,
+            expires=self._expiry(upload.application, upload.room, now, upload.target.expires_in or link.lasting),
+            lasting=upload.target.expires_in or link.lasting,
+            held=None,
             source_url=upload.target.source_url,
         )
-        upload.publish()
-        try:
-            old = self._records.replace_file(link.handle, fresh)
-        except Exception:
-            self._drop_unshared(upload.blob)
-            raise
+        with self._alone(upload.blob, upload.room):
+            if upload.room.placing:
+                self._check_version(link)  # what was published cannot be taken back there
+            upload.publish()
+            try:
+                old = self._records.replace_file(link.handle, fresh, quota=self._quota(upload.room))
+            except Exception:
+                self._drop_unshared(upload.blob)
+                raise
         self._forget_results(folder_of(link.application, link.handle, link.sha256))
         if old.blob != fresh.blob:
             self._discard_listed([old.blob])
-        fresh = self.scan(fresh) if fresh.held is not None else fresh
         self._tell("fp.overwrite", fresh)
         return fresh
+
+    def _check_version(self, link: FileLink) -> None:
+        now = self._records.file(link.handle, application=link.application)
+        if now is None:
+            raise NotFound(f"{link.handle} is gone")
+        if now.version != link.version:
+            raise Busy(f"overwrite from version {link.version}, but the file is at {now.version}")
 
     # -- judging
 
     def scan(self, link: FileLink) -> FileLink:
         """Have all scanners judge a held file. Clean: it may be read. Raises `Infected` when one found something; the file is
-        gone then. When one does not answer, it stays held, for the next time."""
+        gone then. When one does not answer, or none is there, it stays held, for the next time."""
+        try:
+            if not self._judged(_Stored(link, self)):
+                return link
+        except Infected:
+            self._destroy(link)
+            raise
+        with suppress(NotFound):
+            return self._records.judged(link)
+        return link
+
+    def _judged(self, media: Media | None) -> bool:
+        """Whether all scanners found something clean; not when one does not answer, or none is there. Raises `Infected`."""
+        if not self._scanners or media is None:
+            return False
         for name, scanner in sorted(self._scanners.items()):
             try:
-                found = scanner.scan(_Stored(link, self))
+                with self._scanning:
+                    found = scanner.scan(media)
             except Exception as error:  # whatever a scanner does, what was not judged is not clean
-                logger.error("scanner %s could not judge %s: %s", name, link.handle, error)
-                return link
+                logger.error("scanner %s could not judge a file: %s", name, error)
+                return False
             if found is not None:
-                logger.warning("scanner %s found %r in %s of %s", name, found[:200], link.handle, link.application)
-                self._destroy(link)
+                logger.warning("scanner %s found %r", name, found[:200])
                 raise Infected(f"{name}: {found[:200]}")
-        with suppress(NotFound):
-            return self._records.mark_file(link.handle, application=link.application, held=None)
-        return link
+        return True
 
     # -- letting go
 
@@ -360,13 +445,14 @@ class Files:
         now = int(self._clock() * 1000)
         if link is None or link.removed is None or (link.expires is not None and link.expires <= now):
             raise NotFound(f"no deleted file {handle!r}")
-        expires = self._expiry(application, self._room_of(application, link), link.uploaded)
+        expires = self._expiry(application, self._room_of(application, link), link.uploaded, link.lasting)
         return self._records.mark_file(
             handle, application=application.api_key, removed=None, expires=None if expires is None else max(expires, now + 1)
         )
 
-    def _destroy(self, link: FileLink, *, keep_blob: bool = False) -> None:
-        removed = self._records.remove_file(link.handle, application=link.application, keep_blob=keep_blob)
+    def _destroy(self, link: FileLink, *, keep_blob: bool = False, expired: int | None = None) -> None:
+        owner = link.application
+        removed = self._records.remove_file(link.handle, application=owner, keep_blob=keep_blob, expired=expired)
         self._forget_results(folder_of(removed.application, removed.handle, removed.sha256))
         if not keep_blob:
             self._discard_listed([removed.blob])
@@ -383,16 +469,26 @@ class Files:
         now = int(self._clock() * 1000)
         done = 0
         for link in self._records.marked_files("expires", before=now, limit=limit):
-            with suppress(NotFound):  # another process was quicker
-                self._destroy(link)
+            with suppress(NotFound):  # another process was quicker, or it was restored meanwhile
+                self._destroy(link, expired=now)
                 if link.removed is None:
                     self._tell("fp.delete", link)
                 done += 1
-        if self._scanners:
-            for link in self._records.marked_files("held", before=now - 60_000, limit=limit):
-                with suppress(Infected, NotFound):
-                    self.scan(link)
-                done += 1
+        return done + (self._judge_again(now, limit) if self._scanners else 0)
+
+    def _judge_again(self, now: int, limit: int) -> int:
+        """Ask scanners again; returns how many files they judged. The others wait for their next turn behind all that wait."""
+        done = 0
+        for link in self._records.marked_files("held", before=now - _AGAIN, limit=limit):
+            with suppress(NotFound):
+                try:
+                    judged = self.scan(link).held is None
+                except Infected:
+                    judged = True
+                if judged:
+                    done += 1
+                else:
+                    self._records.mark_file(link.handle, application=link.application, held=now)
         return done
 
     # -- reading and moving
@@ -402,15 +498,20 @@ class Files:
         return self.storage(link.storage).open(link.key, start=start, length=length)
 
     def move(self, application: Application, link: FileLink, storage: str) -> FileLink:
-        """Bring the bytes of a file to another storage of its application (a name that `Storages.room` knows), whole and
-        checked against their digest. Readers of the old place go on; it is emptied. Raises `StorageFault` for bytes that
-        changed."""
-        room = self.storages.room(application, storage, None, link.path)
+        """Bring the bytes of a file to another storage of its application, by its name, or to the server's own; whole, and
+        checked against their digest. Readers of the old place go on; it is emptied.
+
+        Raises `StorageFault` for bytes that changed, `Busy` when the file was changed meanwhile, `NotFound` when it is gone or
+        has expired, or its bytes are missing.
+        """
+        if link.expires is not None and link.expires <= self._clock() * 1000:
+            raise NotFound("the file has expired")
+        room = self.storages.place(application, storage, link.path)
         if room.storage == link.storage:
             return link
         target = self.storage(room.storage)
         if isinstance(target, Placing):
-            key = f"{room.container}/{object_key(room.path, link.filename)}"
+            key = self._free_key(room, link)
             draft = target.place(key, mimetype=link.mimetype)
         else:
             key = new_key()
@@ -423,36 +524,78 @@ class Files:
                     draft.write(piece)
             if len(link.sha256) == 64 and digest.hexdigest() != link.sha256:
                 raise StorageFault(f"the bytes of {link.handle} are not what was stored")
-            draft.publish()
+            moved = self._moved(application, link, draft, Blob(room.storage, key), room)
         finally:
             draft.discard()
-        blob = Blob(room.storage, key)
-        try:
-            moved = self._records.move_file(
-                link, storage=blob.storage, key=key, container=room.container if room.placing else link.container
-            )
-        except Exception:
-            self._drop_unshared(blob)
-            raise
         self._discard_listed([link.blob])
         return moved
+
+    def _moved(self, application: Application, link: FileLink, draft: Draft, blob: Blob, room: Room) -> FileLink:
+        """Publish what was copied and say that the file is there now; when that fails, the copy goes."""
+        container = room.container if room.placing else link.container
+        ends = self._expiry_there(application, link, room)
+        with self._alone(blob, room):
+            draft.publish()
+            try:
+                return self._records.move_file(link, storage=blob.storage, key=blob.key, container=container, expires=ends)
+            except Exception:
+                self._drop_unshared(blob)
+                raise
+
+    def _free_key(self, room: Room, link: FileLink) -> str:
+        """Where a file that is moved goes: the path that was asked for, unless another file is there. Two files may have had
+        the same path where paths mean nothing; there they would be one object."""
+        key = f"{room.container}/{object_key(room.path, link.filename)}"
+        if not self._records.refers(Blob(room.storage, key), but=link.sha256):
+            return key
+        folder = effective_path(room.path).rpartition("/")[0]
+        return f"{room.container}/{object_key(f'{folder}/', link.filename)}"
+
+    def _expiry_there(self, application: Application, link: FileLink, room: Room) -> int | None:
+        """When a file goes that was moved: when it had to, and not earlier, unless that was because its place was only lent;
+        and at the latest when a place ends that is lent now."""
+        lent = self.development.keep * 1000
+        ends = link.expires
+        if link.removed is None and ends is not None and self.storages.is_lent(application, link.storage):
+            said = self._expiry(application, replace(room, development=False), link.uploaded, link.lasting)
+            ends = None if said is None else max(said, ends)
+        if not room.development or not lent:
+            return ends
+        lasts = int(self._clock() * 1000) + lent
+        return lasts if ends is None else min(ends, lasts)
 
     # -- bytes without a file
 
     def discard(self, blobs: Sequence[Blob]) -> None:
         """Delete bytes that nothing refers to any more, as `Records.blobs_to_delete` has them. What a storage cannot delete
         now stays on that list, for the next start."""
-        self._records.blobs_deleted([blob for blob in blobs if self._drop(blob)])
+        self._records.blobs_deleted([blob for blob in blobs if self._deleted(blob)])
 
     def _discard_listed(self, blobs: Sequence[Blob]) -> None:
         """The same for those that no other file shares."""
         self.discard([blob for blob in blobs if self._records.is_to_delete(blob)])
 
+    def _deleted(self, blob: Blob) -> bool:
+        """Delete bytes that are on the list, whether that went well; those of a key that may be used again, alone with it."""
+        try:
+            placing = self.storages.is_placing(blob.storage)
+        except SecureDeliveryError:
+            placing = False
+        if not placing or self._locks is None:
+            return self._drop(blob)
+        with self._locks.held(blob.storage, blob.key):
+            if not self._records.is_to_delete(blob):  # it was written again meanwhile
+                return False
+            if not self._drop(blob):
+                return False
+            self._records.blobs_deleted([blob])
+        return True
+
     def sweep(self) -> int:
         """Delete what should have been deleted before a crash, or when a storage failed; returns how many blobs."""
         count, last = 0, None
         while blobs := self._records.blobs_to_delete(after=last):
-            deleted = [blob for blob in blobs if self._drop(blob)]
+            deleted = [blob for blob in blobs if self._deleted(blob)]
             self._records.blobs_deleted(deleted)
             count, last = count + len(deleted), blobs[-1]
         return count
@@ -460,11 +603,25 @@ class Files:
     def _drop(self, blob: Blob) -> bool:
         """Delete bytes; whether that went well. A storage that fails now is logged."""
         try:
-            self.storage(blob.storage).remove(blob.key)
+            storage = self.storage(blob.storage)
+            try:
+                storage.remove(blob.key)
+            except StorageRefused:
+                if not isinstance(storage, Placing) or storage.readable:
+                    raise
+                logger.info("blob %s stays in storage %s, which is only written to", blob.key, blob.storage)
         except SecureDeliveryError as fault:
             logger.error("blob %s in storage %s could not be deleted: %s", blob.key, blob.storage, fault)
             return False
         return True
+
+    def drop(self, storage: str, key: str) -> None:
+        """Delete an object that was never recorded, unless a file is there."""
+        self._drop_unshared(Blob(storage, key))
+
+    def known(self, handle: str) -> bool:
+        """Whether there is a record of this handle, if only of a file that was deleted and can be restored."""
+        return self._records.file(handle) is not None
 
     def _drop_unshared(self, blob: Blob) -> None:
         """Delete bytes that could not be recorded, unless a file refers to them; what cannot be told is left to `fsck`."""

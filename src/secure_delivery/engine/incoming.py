@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 from dataclasses import dataclass
 from typing import Literal
 
-from ..gate.errors import TooLarge, Unsupported
+from ..gate.errors import QuotaExceeded, TooLarge, Unsupported
 from ..gate.model import Application
-from ..plugin.protocols import Draft
+from ..plugin.protocols import Draft, Media
 from .names import effective_path
 from .records import Blob
+from .spool import SpooledDraft
 from .storages import Room
 from .types import HEAD, sniff
 
@@ -64,9 +66,23 @@ class Development:
 
 
 class Upload:
-    """One file on its way in. `write` it, then hand it to `Files`; leaving the `with` block discards what is not published."""
+    """One file on its way in. `write` it, then hand it to `Files`; leaving the `with` block discards what is not published.
 
-    def __init__(self, draft: Draft, blob: Blob, target: Target, limit: int, application: Application, room: Room) -> None:
+    One thread at a time uses it. Discarding waits for one that is still at work, as it is when a request was cancelled: a file
+    that is closed under its writer could be somebody else's by the time of the next write.
+    """
+
+    def __init__(
+        self,
+        draft: Draft,
+        blob: Blob,
+        target: Target,
+        limit: int,
+        application: Application,
+        room: Room,
+        *,
+        left: int | None = None,
+    ) -> None:
         self.target = target
         self.blob = blob
         self.size = 0
@@ -74,29 +90,35 @@ class Upload:
         self.room = room
         self._draft = draft
         self._limit = limit
+        self._left = left
         self._digest = hashlib.sha256()
         self._head = b""
         self._known_type = False
+        self._at_work = threading.Lock()
 
     def __enter__(self) -> Upload:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._draft.discard()
+        self.discard()
 
     def write(self, data: bytes) -> None:
-        """Append. Raises `TooLarge` as soon as there are more bytes than the limit, `Unsupported` as soon as the type is known
-        to be one that the application does not take, and what the storage raises."""
+        """Append. Raises `TooLarge` as soon as there are more bytes than the limit, `QuotaExceeded` when they are more than is
+        left of a quota, `Unsupported` as soon as the type is known to be one that the application does not take, and what the
+        storage raises."""
         self.size += len(data)
         if self.size > self._limit:
             raise TooLarge(f"more than {self._limit} bytes")
+        if self._left is not None and self.size > self._left:
+            raise QuotaExceeded(f"more than the {self._left} bytes that are left")
         if not self._known_type:
             self._head += data[: HEAD - len(self._head)]
             if len(self._head) >= HEAD:
                 self.check_type()
                 self._known_type = True
-        self._digest.update(data)
-        self._draft.write(data)
+        with self._at_work:
+            self._digest.update(data)
+            self._draft.write(data)
 
     @property
     def sha256(self) -> str:
@@ -111,13 +133,20 @@ class Upload:
         """Raise `Unsupported` for a type by content that the application does not take."""
         check_type(self.application, self.mimetype)
 
+    @property
+    def media(self) -> Media | None:
+        """What was written, for whoever has to judge it first; None where nobody has to."""
+        return self._draft if isinstance(self._draft, SpooledDraft) else None
+
     def publish(self) -> None:
         """Make the bytes durable and visible in the storage. Nothing refers to them yet."""
-        self._draft.publish()
+        with self._at_work:
+            self._draft.publish()
 
     def discard(self) -> None:
         """Give up what was written."""
-        self._draft.discard()
+        with self._at_work:
+            self._draft.discard()
 
 
 def check_type(application: Application, mimetype: str) -> None:

@@ -36,7 +36,7 @@ from .incoming import Target
 from .records import FileLink
 from .storages import Room
 from .types import HEAD, sniff
-from .uploads import MAX_PARTS, Uploads, UploadSession, no_upload
+from .uploads import MAX_PARTS, MOST_PIECES, SMALL_PIECE, Uploads, UploadSession, no_upload
 
 _PIECE = 1 << 20
 _FULL = frozenset({28, 122, 27})  # ENOSPC, EDQUOT, EFBIG
@@ -147,16 +147,21 @@ class Parts:
         values = {"upload": session.id, "number": part.number, "start": part.start}
         values |= {"size": part.size, "md5": part.md5, "name": part.name}
         with self._database.write() as connection:
-            locked = sa.select(tables.upload.c.id).where(tables.upload.c.id == session.id).with_for_update()
-            if connection.execute(locked).one_or_none() is None:
+            upload = tables.upload
+            this_upload = upload.c.id == session.id
+            counts = sa.select(upload.c.received, upload.c.pieces, upload.c.finished).where(this_upload)
+            row = connection.execute(counts.with_for_update()).one_or_none()
+            if row is None or row.finished is not None:
                 raise no_upload()
-            held = sa.select(sa.func.coalesce(sa.func.sum(table.c.size), 0)).where(table.c.upload == session.id)
             old = connection.execute(sa.select(table.c.name, table.c.size).where(*this)).all()
-            total = connection.execute(held).scalar_one() + part.size - sum(row.size for row in old)
+            total, pieces = row.received + part.size - sum(each.size for each in old), row.pieces + 1 - len(old)
             if total > self._max_bytes or (session.size is not None and total > session.size):
                 raise TooLarge(f"{total} bytes of parts, {session.size} announced")
+            if pieces > MOST_PIECES + total // SMALL_PIECE:
+                raise TooLarge(f"{pieces} pieces of {total} bytes", public="The upload has too many pieces: send larger ones.")
             connection.execute(sa.delete(table).where(*this))
             connection.execute(sa.insert(table).values(**values))
+            connection.execute(sa.update(upload).where(this_upload).values(received=total, pieces=pieces))
         for replaced in old:
             with suppress(OSError):
                 if replaced.name:
@@ -190,7 +195,10 @@ class Parts:
     ) -> FileLink:
         """Make the file of all parts; when that was done before, the same one. `etags` are (number, ETag) as the uploader has
         them. Raises `PartsMissing`, `ChecksumMismatch` for ETags of other bytes, `SizeMismatch`, and the faults of storing."""
-        with self.uploads.locked(session, wait=True):
+        done = self.uploads.finished(session)
+        if done is not None:
+            return done
+        with self.uploads.locked(session):
             session = self.uploads.get(session.token)
             done = self.uploads.finished(session)
             if done is not None:
@@ -218,13 +226,7 @@ class Parts:
         files = self.uploads.files
         handle = self.uploads.reserve(session)
         target = session.target
-        room = Room(
-            storage=session.storage,
-            container=session.container or session.storage,
-            path=session.path,
-            development=files.storages.is_lent(application, session.storage),
-            placing=files.storages.is_placing(session.storage),
-        )
+        room = self.uploads.room(session, application)
         with files.begin(application, target, limit=self._max_bytes, room=room) as upload:
             for path in pieces:
                 try:
@@ -260,7 +262,12 @@ class Parts:
                 head = _head(storage, key, size)
             if head is None:
                 raise
-        head = _head(storage, key, size) if head is None else head
+        try:
+            head = _head(storage, key, size) if head is None else head
+        except SizeMismatch:  # other bytes than announced: nothing that is sent again would mend that
+            self.uploads.files.drop(session.storage, key)
+            self.uploads.end(session)
+            raise
         name = hashlib.sha256(repr((size, [part.md5 for part in parts], list(etags))).encode()).hexdigest()
         room = Room(storage=session.storage, container=session.container or "", path=session.path, placing=True)
         target: Target = session.target

@@ -13,7 +13,8 @@ leaves no bytes that nobody knows of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import sqlalchemy as sa
@@ -22,7 +23,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from ..gate.errors import Busy, NotFound, StorageFault
+from ..gate.errors import Busy, NotFound, QuotaExceeded, StorageFault
 from . import tables
 from .applications import Applications, Blob, Clock, new_api_key, no_application, random_text
 from .database import check_text
@@ -41,7 +42,8 @@ class FileLink:
     `storage` and `key` say where the bytes are; `container` and `path` are what the uploader asked for, or None.
     `sha256` is the digest of the bytes in hex. `version` starts at 1 and grows by one with each overwrite. `expires`, `removed`
     and `held` are in ms since the epoch: when it goes by itself, when it was deleted (and can be restored), since when scanners
-    have to judge it. `source_url` is where it was fetched from, without query. Raises `BadRequest` for texts that cannot be
+    have to judge it. `source_url` is where it was fetched from, without query;
+    `lasting` the seconds that the uploader asked for. Raises `BadRequest` for texts that cannot be
     stored.
     """
 
@@ -61,6 +63,7 @@ class FileLink:
     removed: int | None = None
     held: int | None = None
     source_url: str | None = None
+    lasting: int | None = None
 
     def __post_init__(self) -> None:
         check_text(self.handle, self.application, self.filename, self.mimetype, self.storage, self.key)
@@ -100,35 +103,44 @@ class Records(Applications):
         with self._database.write() as connection:
             self._database.bump(connection, "files")
 
-    def add_file(self, link: FileLink) -> None:
-        """Make a stored file known. Raises `NotFound` without its application, `StorageFault` for a handle in use.
+    def add_file(self, link: FileLink, *, quota: int = 0) -> None:
+        """Make a stored file known. Raises `NotFound` without its application, `StorageFault` for a handle in use,
+        `QuotaExceeded` when the application would use more than `quota` bytes of the storage (0: no bound).
 
         Where other files of the application are the same object, because their path was asked for again, they have the new
         content from now on, as the object has.
         """
-        try:
-            with self._database.write() as connection:
-                connection.execute(sa.insert(tables.file).values(**asdict(link)))
-                _no_longer_to_delete(connection, link.blob)
-                _count(connection, link, +1)
-                if self._follow(connection, link):
-                    self._database.bump(connection, "files")
-        except IntegrityError:
-            if self.application(link.application) is None:
-                raise no_application() from None
-            raise StorageFault("the handle is in use already") from None
+        with self._adding(link) as connection:
+            connection.execute(sa.insert(tables.file).values(**asdict(link)))
+            _no_longer_to_delete(connection, link.blob)
+            followed = self._follow(connection, link)
+            _count(connection, link, +1, quota=quota)
+            if followed:
+                self._database.bump(connection, "files")
 
-    def add_copy(self, link: FileLink, *, of: FileLink) -> bool:
-        """Make a file known that shares the bytes of another one, if that one is still there; whether it was."""
-        with self._database.write() as connection:
+    def add_copy(self, link: FileLink, *, of: FileLink, quota: int = 0) -> bool:
+        """Make a file known that shares the bytes of another one, if that one is still there; whether it was. Raises like
+        `add_file`."""
+        with self._adding(link) as connection:
             same = sa.select(tables.file.c.handle).where(
                 *_file(of), tables.file.c.storage == of.storage, tables.file.c.key == of.key
             )
             if connection.execute(same.with_for_update()).one_or_none() is None:
                 return False
             connection.execute(sa.insert(tables.file).values(**asdict(link)))
-            _count(connection, link, +1)
+            _count(connection, link, +1, quota=quota)
         return True
+
+    @contextmanager
+    def _adding(self, link: FileLink) -> Iterator[Connection]:
+        """A transaction that adds this file, with the faults for what is in its way."""
+        try:
+            with self._database.write() as connection:
+                yield connection
+        except IntegrityError:
+            if self.application(link.application) is None:
+                raise no_application() from None
+            raise StorageFault("the handle is in use already") from None
 
     def same_bytes(self, application: str, storage: str, sha256: str, size: int) -> FileLink | None:
         """A file of this application in that storage with these bytes, or None."""
@@ -151,12 +163,12 @@ class Records(Applications):
             row = connection.execute(query).one_or_none()
         return None if row is None else FileLink(**row._asdict())
 
-    def replace_file(self, handle: str, new_link: FileLink) -> FileLink:
+    def replace_file(self, handle: str, new_link: FileLink, *, quota: int = 0) -> FileLink:
         """Overwrite: `new_link` takes the place of the file it was made from, which is returned for deleting its bytes.
 
         `new_link` names the same handle and application, and the version after the one that was read. Raises
-        `NotFound` for no such file of that application, `Busy` when another overwrite was quicker, `ValueError` for
-        another handle.
+        `NotFound` for no such file of that application, `Busy` when another overwrite was quicker, `QuotaExceeded` like
+        `add_file`, `ValueError` for another handle.
         """
         if new_link.handle != handle:
             raise ValueError("an overwrite keeps the handle")
@@ -168,17 +180,20 @@ class Records(Applications):
             connection.execute(sa.update(tables.file).where(*_file(old)).values(**asdict(new_link)))
             self._follow(connection, new_link)
             _count(connection, old, -1)
-            _count(connection, new_link, +1)
+            _count(connection, new_link, +1, quota=quota)
             if old.blob != new_link.blob:
                 _to_delete(connection, old.blob)
             self._database.bump(connection, "files")
         return old
 
-    def remove_file(self, handle: str, *, application: str, keep_blob: bool = False) -> FileLink:
+    def remove_file(self, handle: str, *, application: str, keep_blob: bool = False, expired: int | None = None) -> FileLink:
         """Forget a file; returns it, for deleting its bytes unless `keep_blob`. Raises `NotFound` for no such file of this
-        application. Bytes that another file shares are not on the list of those to delete."""
+        application; with `expired`, also for one that does not expire by that moment (ms): it was restored, say. Bytes that
+        another file shares are not on the list of those to delete."""
         with self._database.write() as connection:
             link = self._locked_file(connection, handle, application)
+            if expired is not None and (link.expires is None or link.expires > expired):
+                raise NotFound("the file does not expire any more")
             connection.execute(sa.delete(tables.file).where(*_file(link)))
             _count(connection, link, -1)
             if not keep_blob:
@@ -196,13 +211,30 @@ class Records(Applications):
             self._database.bump(connection, "files")
         return link
 
-    def move_file(self, link: FileLink, *, storage: str, key: str, container: str | None) -> FileLink:
-        """Say that the bytes of a file are elsewhere now. Raises `NotFound`, `Busy` when it was overwritten meanwhile."""
+    def judged(self, link: FileLink) -> FileLink:
+        """Release a held file whose content was found clean, with all that are the same bytes; returns it as it is then, held
+        still if it was overwritten meanwhile. Raises `NotFound`."""
+        file = tables.file
+        same = (file.c.application == link.application, file.c.storage == link.storage, file.c.key == link.key)
+        clean = sa.select(file.c.handle).where(*same, file.c.sha256 == link.sha256).order_by(file.c.handle)
+        with self._database.write() as connection:
+            handles = connection.execute(clean.with_for_update()).scalars().all()
+            connection.execute(sa.update(file).where(file.c.handle.in_(handles)).values(held=None))
+            row = connection.execute(sa.select(file).where(*_file(link))).one_or_none()
+            if row is None:
+                raise NotFound
+            self._database.bump(connection, "files")
+        return FileLink(**row._asdict())
+
+    def move_file(self, link: FileLink, *, storage: str, key: str, container: str | None, expires: int | None) -> FileLink:
+        """Say that the bytes of a file are elsewhere now, and when it goes there. Raises `NotFound`, `Busy` when it was
+        overwritten, deleted or restored meanwhile. It counts as another version, so that who has read the old record and finds
+        no bytes looks again."""
         with self._database.write() as connection:
             old = self._locked_file(connection, link.handle, link.application)
-            if old.version != link.version or old.blob != link.blob:
-                raise Busy("the file was overwritten while it was moved")
-            moved = replace(old, storage=storage, key=key, container=container, expires=None)
+            if (old.version, old.blob, old.removed) != (link.version, link.blob, link.removed):
+                raise Busy("the file was changed while it was moved")
+            moved = replace(old, storage=storage, key=key, container=container, expires=expires, version=old.version + 1)
             connection.execute(sa.update(tables.file).where(*_file(old)).values(**asdict(moved)))
             _count(connection, old, -1)
             _count(connection, moved, +1)
@@ -252,10 +284,12 @@ class Records(Applications):
         with self._database.read() as connection:
             return connection.execute(query).first() is not None
 
-    def refers(self, blob: Blob) -> bool:
-        """Whether any file refers to these bytes."""
+    def refers(self, blob: Blob, *, but: str | None = None) -> bool:
+        """Whether any file refers to these bytes; with `but`, any whose content is not the one of this digest."""
         file = tables.file
         query = sa.select(file.c.handle).where(file.c.storage == blob.storage, file.c.key == blob.key).limit(1)
+        if but is not None:
+            query = query.where(file.c.sha256 != but)
         with self._database.read() as connection:
             return connection.execute(query).first() is not None
 
@@ -288,12 +322,20 @@ class Records(Applications):
 
     @staticmethod
     def _follow(connection: Connection, link: FileLink) -> int:
-        """Have other files of the same object say what it holds now; returns how many."""
+        """Have other files of the same object say what it holds now; returns how many. A scanner has to judge them anew."""
         file = tables.file
-        others = (file.c.storage == link.storage, file.c.key == link.key, file.c.handle != link.handle)
         differ = sa.or_(file.c.sha256 != link.sha256, file.c.size != link.size)
-        new = {"sha256": link.sha256, "size": link.size, "mimetype": link.mimetype, "version": file.c.version + 1}
-        return connection.execute(sa.update(file).where(*others, differ).values(**new)).rowcount
+        others = (file.c.storage == link.storage, file.c.key == link.key, file.c.handle != link.handle, differ)
+        locked = sa.select(file.c.handle, file.c.application, file.c.size).where(*others).order_by(file.c.handle)
+        found = connection.execute(locked.with_for_update()).all()
+        new = {name: getattr(link, name) for name in ("sha256", "size", "mimetype", "uploaded", "held")}
+        for each in found:
+            this = sa.update(file).where(file.c.handle == each.handle)
+            connection.execute(this.values(**new, version=file.c.version + 1))
+            grown = tables.usage.c.bytes + (link.size - each.size)
+            mine = (tables.usage.c.application == each.application, tables.usage.c.storage == link.storage)
+            connection.execute(sa.update(tables.usage).where(*mine).values(bytes=grown))
+        return len(found)
 
     def _locked_file(self, connection: Connection, handle: str, application: str) -> FileLink:
         if not _possible(handle):
@@ -315,7 +357,10 @@ def _file(link: FileLink) -> Iterable[sa.ColumnElement[bool]]:
 
 
 def _to_delete(connection: Connection, blob: Blob) -> None:
-    """Write down bytes that are to be deleted, unless another file refers to them."""
+    """Write down bytes that are to be deleted, unless another file refers to them.
+
+    After `_count`: of two files that share bytes and go at the same moment, it has the second wait until the first is gone.
+    """
     file, gone = tables.file, tables.blob_to_delete
     shared = sa.select(file.c.handle).where(file.c.storage == blob.storage, file.c.key == blob.key).limit(1)
     if connection.execute(shared).first() is not None:
@@ -330,14 +375,15 @@ def _no_longer_to_delete(connection: Connection, blob: Blob) -> None:
     connection.execute(sa.delete(gone).where(gone.c.storage == blob.storage, gone.c.key == blob.key))
 
 
-def _count(connection: Connection, link: FileLink, sign: int) -> None:
-    """Keep the figures of an application's use of a storage, in the transaction that changes them."""
+def _count(connection: Connection, link: FileLink, sign: int, *, quota: int = 0) -> None:
+    """Keep the figures of an application's use of a storage, in the transaction that changes them; `quota` bounds its bytes."""
     usage = tables.usage
     mine = (usage.c.application == link.application, usage.c.storage == link.storage)
     changed = {"files": usage.c.files + sign, "bytes": usage.c.bytes + sign * link.size}
-    if connection.execute(sa.update(usage).where(*mine).values(**changed)).rowcount:
-        return
-    row = {"application": link.application, "storage": link.storage, "files": sign, "bytes": sign * link.size}
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    added = insert(usage).values(**row)  # two first files at the same moment: the second one adds to the row of the first
-    connection.execute(added.on_conflict_do_update(index_elements=["application", "storage"], set_=changed))
+    if not connection.execute(sa.update(usage).where(*mine).values(**changed)).rowcount:
+        row = {"application": link.application, "storage": link.storage, "files": sign, "bytes": sign * link.size}
+        insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+        added = insert(usage).values(**row)  # two first files at the same moment: the second one adds to the row of the first
+        connection.execute(added.on_conflict_do_update(index_elements=["application", "storage"], set_=changed))
+    if quota and connection.execute(sa.select(usage.c.bytes).where(*mine)).scalar_one() > quota:
+        raise QuotaExceeded(f"{link.application} would use more than {quota} bytes")

@@ -25,6 +25,7 @@ from ..plugin.protocols import Placing, Storage, StorageProvider
 from . import tables
 from .applications import Clock, no_application, random_text
 from .database import Database
+from .names import effective_path
 from .outbound import AddressRefused, OutboundGuard, Target
 from .vault import Place, Vault, key_of
 
@@ -175,15 +176,24 @@ class Storages:
         row = self._chosen(application, rows, name)
         if row is None:
             return self._lent(application, container, path)
+        return self._in(row, container, path)
+
+    def place(self, application: Application, name: str, path: str | None) -> Room:
+        """Where a file goes that is moved to one of the application's storages, or to the server's own. Raises `NotFound`."""
+        if name in (SERVER, self.default):
+            return self._lent(application, None, path)
+        return self._in(self.named(application.api_key, name), None, path)
+
+    def _in(self, row: StorageRow, container: str | None, path: str | None) -> Room:
         storage = self.get(row.id)
+        path = path or row.options.get("path")
         if not isinstance(storage, Placing):
-            return Room(storage=row.id, container=container or row.name, path=path or row.options.get("path"))
+            return Room(storage=row.id, container=container or row.name, path=path)
         if container is not None and container not in storage.containers:
             raise BadRequest(
                 f"storage {row.name!r} has no container {container[:80]!r}", public="This storage has no such container."
             )
-        where = container or storage.containers[0]
-        return Room(storage=row.id, container=where, path=path or row.options.get("path"), placing=True)
+        return Room(storage=row.id, container=container or storage.containers[0], path=path, placing=True)
 
     def _chosen(self, application: Application, rows: tuple[StorageRow, ...], name: str) -> StorageRow | None:
         """The row that is meant; None for the server's own."""
@@ -245,12 +255,14 @@ class Storages:
         return row
 
     def remove(self, application: str, name: str) -> None:
-        """Forget a storage with its credentials. Raises `NotFound`, and `ConfigurationError` while files are in it."""
+        """Forget a storage with its credentials. Raises `NotFound`, and `ConfigurationError` while files are in it. Objects
+        that could not be deleted so far stay: nobody will be able to."""
         row = self.named(application, name)
         inside = sa.select(tables.file.c.handle).where(tables.file.c.storage == row.id).limit(1)
         with self._database.write() as connection:
             if connection.execute(inside).first() is not None:
                 raise ConfigurationError(f"files are in the storage {name!r}: move or delete them first")
+            connection.execute(sa.delete(tables.blob_to_delete).where(tables.blob_to_delete.c.storage == row.id))
             connection.execute(sa.delete(tables.storage).where(tables.storage.c.id == row.id))
             self._database.bump(connection)
 
@@ -292,8 +304,13 @@ class Storages:
         self, row: StorageRow, provider: StorageProvider, options: Mapping[str, Any]
     ) -> tuple[StorageRow, dict[str, Any]]:
         """A row with its options checked and its secrets sealed, and the columns to write."""
-        given = {name: str(value) for name, value in options.items()}
+        spelled = {alias: param.name for param in provider.params for alias in param.aliases}
+        given = {spelled.get(name, name): str(value) for name, value in options.items()}
         bound = _bound(row.provider, provider, given)
+        try:
+            effective_path(given.get("path"))
+        except BadRequest as fault:
+            raise ConfigurationError(f"{row.provider}: path: {fault.public}") from None
         try:
             provider.connect(bound, self._dial)
         except ValueError as error:

@@ -100,10 +100,14 @@ class Streams:
         if checksum is not None and checksum[0] not in CHECKSUMS:
             raise BadRequest("checksum algorithm", public=f"The checksum is one of {', '.join(CHECKSUMS)}.")
         with self._uploads.locked(session):
+            session = self._uploads.get(session.token)
+            if session.finished is not None:
+                raise no_upload()
             here = self.offset(session)
             if offset != here:
                 raise Conflict(f"offset {offset}, but {here} bytes are here", public=f"The upload is at byte {here}.")
-            most = session.size if session.size is not None else min(limit, self._max_bytes)
+            bounds = (session.size, session.max_size, limit, self._max_bytes)
+            most = min(bound for bound in bounds if bound is not None)
             writer = StreamWriter(self._body(session), offset, most, checksum)
             try:
                 yield writer

@@ -96,6 +96,7 @@ file = sa.Table(
     column("removed", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; deleted, but it can still be undone"),
     column("held", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; since when scanners have to judge it"),
     column("source_url", sa.Text, nullable=True, reason="where it was fetched from, without query; shown as metadata"),
+    column("lasting", sa.BigInteger, nullable=True, reason="seconds after which it goes by itself, as the uploader asked"),
     sa.UniqueConstraint("application", "handle"),  # no row refers to it any more; SQLite would have to rebuild the table
     sa.Index(None, "application", "uploaded", "handle"),
     sa.Index(None, "storage", "key"),  # who else refers to these bytes
@@ -155,7 +156,11 @@ upload = sa.Table(
     column("created", sa.BigInteger, reason="milliseconds since the epoch"),
     column("expires", sa.BigInteger, reason="milliseconds since the epoch; unfinished, it is swept then"),
     column("handle", sa.Text, nullable=True, reason="the file that came of it: asking again gives the same answer"),
+    column("finished", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; nothing more is taken then"),
+    column("received", sa.BigInteger, reason="bytes that have arrived, so that no piece has to count the others"),
+    column("pieces", sa.BigInteger, reason="rows of its pieces, so that there are not too many"),
     sa.Index(None, "expires"),
+    sa.Index(None, "application"),
 )
 
 upload_part = sa.Table(

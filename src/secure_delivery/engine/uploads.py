@@ -19,14 +19,14 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from ..gate.errors import BadRequest, Locked, NotFound, SecureDeliveryError
+from ..gate.errors import BadRequest, Locked, NotFound, SecureDeliveryError, TooManyUploads
 from ..gate.model import Application, judge_size
 from ..plugin.protocols import Multipart, Placing
 from . import tables
@@ -34,13 +34,17 @@ from .applications import Clock
 from .database import Database, check_text
 from .files import Files
 from .incoming import Target, object_key
+from .names import effective_path
 from .records import FileLink, new_handle
 from .storages import Room
 
 Mode = Literal["parts", "chunks", "stream"]
 MAX_PARTS = 10_000
 _TOKEN = 43  # characters of Base64URL: 256 bits
-_WAIT = 600.0  # seconds that a second request to finish the same upload waits for the first
+_LOOK = 600.0  # seconds between two looks for folders that nobody knows of
+MOST_UNFINISHED = 1000  # uploads of one application
+MOST_PIECES = 1000  # rows of one upload besides those of pieces that are large enough
+SMALL_PIECE = 16_384  # bytes; official clients send no chunks below twice as many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,9 @@ class UploadSession:
     created: int
     expires: int
     handle: str | None
+    finished: int | None = None
+    received: int = 0
+    pieces: int = 0
 
     @property
     def direct(self) -> bool:
@@ -95,6 +102,7 @@ class Uploads:
         self._clock = clock
         self._hours = hours
         self._direct = direct
+        self._next_look = 0.0
 
     # -- beginning
 
@@ -112,9 +120,11 @@ class Uploads:
     ) -> UploadSession:
         """Begin an upload to a place that was judged. `size` is what was announced, or None; the bounds are the policy's.
 
-        Raises `BadRequest` for texts that cannot be kept, and what a storage that takes parts itself raises.
+        Raises `BadRequest` for texts that cannot be kept, what `Files.admit` raises, and what a storage that takes parts itself
+        raises.
         """
         check_text(target.filename, target.mimetype, room.container, room.path)
+        self.files.admit(application, room, size=size, pending=self._pending(application, room.storage))
         token = secrets.token_urlsafe(32)
         now = int(self._clock() * 1000)
         key, remote = self._remote(application, target, room, size, mode)
@@ -128,7 +138,7 @@ class Uploads:
             "max_size": max_size,
             "storage": room.storage,
             "container": room.container if room.placing else target.container,
-            "path": target.path,
+            "path": room.path,
             "access": target.access,
             "mode": mode,
             "key": key,
@@ -137,6 +147,9 @@ class Uploads:
             "created": now,
             "expires": now + int(self._hours * 3_600_000),
             "handle": None,
+            "finished": None,
+            "received": 0,
+            "pieces": 0,
         }
         try:
             with self._database.write() as connection:
@@ -158,9 +171,39 @@ class Uploads:
             return None, None
         if not storage.readable:  # nobody could look at what arrived
             return None, None
+        if not effective_path(room.path).endswith("/"):
+            return None, None  # what arrives is known when it is there: in the place of a file that may have been there
         key = f"{room.container}/{object_key(room.path, target.filename)}"
         mimetype = target.mimetype or "application/octet-stream"
         return key, storage.begin_parts(key, mimetype=mimetype, access=target.access)
+
+    def _pending(self, application: Application, storage: str, *, but: str = "") -> int:
+        """Bytes that unfinished uploads of an application will take of a storage, as far as they are known. Raises
+        `TooManyUploads`."""
+        upload = tables.upload
+        mine = (upload.c.application == application.api_key, upload.c.finished.is_(None), upload.c.id != but)
+        query = sa.select(upload.c.storage, sa.func.count(), sa.func.sum(sa.func.coalesce(upload.c.size, upload.c.received)))
+        query = query.where(*mine, upload.c.expires > int(self._clock() * 1000)).group_by(upload.c.storage)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        if not but and sum(row[1] for row in rows) >= MOST_UNFINISHED:
+            raise TooManyUploads(f"{application.api_key} has {MOST_UNFINISHED} unfinished uploads")
+        return sum(int(row[2] or 0) for row in rows if row[0] == storage)
+
+    def left(self, session: UploadSession, application: Application, room: Room) -> int | None:
+        """Bytes that an upload without an announced size may have in all, by the quota of what it is lent; None: no bound."""
+        return self.files.admit(application, room, pending=self._pending(application, session.storage, but=session.id))
+
+    def room(self, session: UploadSession, application: Application) -> Room:
+        """Where the file of an upload goes, as it was decided at its beginning."""
+        storages = self.files.storages
+        return Room(
+            storage=session.storage,
+            container=session.container or session.storage,
+            path=session.path,
+            development=storages.is_lent(application, session.storage),
+            placing=storages.is_placing(session.storage),
+        )
 
     # -- finding
 
@@ -180,24 +223,21 @@ class Uploads:
         return self._folder / upload
 
     @contextmanager
-    def locked(self, session: UploadSession, *, wait: bool = False) -> Iterator[None]:
-        """Alone with an upload, among all processes. Raises `Locked` when somebody else is, at once or after having waited."""
+    def locked(self, session: UploadSession) -> Iterator[None]:
+        """Alone with an upload, among all processes. Raises `Locked` when somebody else is, `NotFound` for one that is over."""
         folder = self.place(session.id)
+        if session.finished is not None:
+            raise no_upload()
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise Locked(f"no lock: {error.strerror}") from None
         try:
-            ends = time.monotonic() + (_WAIT if wait else 0.0)
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError:
-                    if time.monotonic() >= ends:
-                        raise Locked("another request is at work on this upload") from None
-                    time.sleep(0.02)  # flock has no time limit of its own
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Locked("another request is at work on this upload") from None
             yield
         finally:
             os.close(descriptor)
@@ -230,22 +270,35 @@ class Uploads:
         return handle
 
     def finished(self, session: UploadSession) -> FileLink | None:
-        """The file that came of an upload, or None while there is none."""
+        """The file that came of an upload, or None while there is none. Raises `NotFound` when it is gone already: the
+        handle of a file is not used twice (security promise 56)."""
         if session.handle is None:
             return None
-        with suppress(NotFound):
+        try:
             return self.files.find(session.handle, held=True)
+        except NotFound:
+            if session.finished is not None or self.files.known(session.handle):
+                raise no_upload() from None
         return None
+
+    def note(self, session: UploadSession, received: int) -> None:
+        """Note how many bytes of a stream have arrived."""
+        with self._database.write() as connection:
+            this = tables.upload.c.id == session.id
+            connection.execute(sa.update(tables.upload).where(this).values(received=received))
 
     def drop_bytes(self, session: UploadSession) -> None:
         """Delete what lay here of an upload that is a file now; its row stays until it expires, to answer again."""
-        shutil.rmtree(self.place(session.id), ignore_errors=True)
+        now = int(self._clock() * 1000)
         with self._database.write() as connection:
+            connection.execute(sa.update(tables.upload).where(tables.upload.c.id == session.id).values(finished=now))
             connection.execute(sa.delete(tables.upload_part).where(tables.upload_part.c.upload == session.id))
+        shutil.rmtree(self.place(session.id), ignore_errors=True)
 
     def end(self, session: UploadSession) -> None:
         """Forget an upload with all its bytes."""
-        self._abort(session.storage, session.key, session.remote if session.handle is None else None)
+        if session.finished is None:
+            self._abort(session.storage, session.key, session.remote)
         with self._database.write() as connection:
             connection.execute(sa.delete(tables.upload).where(tables.upload.c.id == session.id))
         shutil.rmtree(self.place(session.id), ignore_errors=True)
@@ -257,23 +310,29 @@ class Uploads:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         for row in rows:
-            self.end(UploadSession(token="", **row._asdict()))
+            session = UploadSession(token="", **row._asdict())
+            try:
+                with self.locked(session) if session.finished is None else nullcontext():  # not while its file is being made
+                    self.end(session)
+            except Locked:
+                continue
             count += 1
         return count + self._sweep_folders()
 
     def _sweep_folders(self) -> int:
-        """Delete folders without a row: a crash came between, or an application was deleted."""
+        """Delete folders without a row: a crash came between, or an application was deleted. Not often: there may be many."""
+        if time.monotonic() < self._next_look:
+            return 0
+        self._next_look = time.monotonic() + _LOOK
+        old = [folder.name for folder in self._folder.iterdir() if _age(folder) > 3600]  # a row may be about to be written
         count = 0
-        for folder in self._folder.iterdir():
-            with suppress(OSError):
-                if time.time() - folder.stat().st_mtime < 3600:  # its row may be about to be written
-                    continue
-                query = sa.select(tables.upload.c.id).where(tables.upload.c.id == folder.name)
-                with self._database.read() as connection:
-                    known = connection.execute(query).one_or_none()
-                if known is None:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    count += 1
+        for start in range(0, len(old), 500):
+            names = old[start : start + 500]
+            with self._database.read() as connection:
+                known = set(connection.execute(sa.select(tables.upload.c.id).where(tables.upload.c.id.in_(names))).scalars())
+            for name in set(names) - known:
+                shutil.rmtree(self._folder / name, ignore_errors=True)
+                count += 1
         return count
 
     def _abort(self, storage: str, key: str | None, remote: str | None) -> None:
@@ -289,6 +348,13 @@ class Uploads:
 def no_upload() -> NotFound:
     """The fault for an upload that is not there, or not any more."""
     return NotFound("no such upload", public="There is no such upload, or it has expired.")
+
+
+def _age(folder: Path) -> float:
+    try:
+        return time.time() - folder.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _digest(token: str) -> str:

@@ -216,6 +216,13 @@ class Overloaded(Busy):
     sentence = "Too many files are waiting to be processed. Try again in a moment."
 
 
+class TooManyUploads(Overloaded):
+    """An application has begun more uploads than it may leave unfinished."""
+
+    code = "too_many_uploads"
+    sentence = "Too many uploads are unfinished. Finish or abort some, or try again later."
+
+
 class StorageFull(SecureDeliveryError):
     code = "storage_full"
     status = 507

@@ -196,7 +196,8 @@ class Delivery:
         )
         vary = ("Accept",) if admitted.plan.negotiated else ()
         decision = replace(admitted.decision, vary=(*admitted.decision.vary, *vary))
-        more, asked = result_headers(rendition), admitted.plan.controls.cache
+        # What was only stored says nothing about itself that counts: without a task it is sent like any stored file.
+        more, asked = result_headers(rendition) if admitted.plan.steps else {}, admitted.plan.controls.cache
         # What was fetched from elsewhere may be another tomorrow, and no counter of ours would say so.
         lasting = all(each.handle is not None for each in admitted.named)
         ends = min([_ends(await self.gatherer.link(each)) for each in admitted.named] if lasting else (), default=math.inf)

@@ -192,6 +192,8 @@ class Tus:
         streams = self._context.engine.streams
         bounds = (application.limits.max_bytes, session.max_size, session.size)
         limit = min(bound for bound in bounds if bound is not None)
+        if session.size is None:
+            limit = min(limit, await self._context.run(self._left, session, application, limit))
         with streams.writer(session, offset, limit=limit, checksum=_checksum(request)) as writer:
             try:
                 async for piece in body_pieces(request):
@@ -200,8 +202,16 @@ class Tus:
                 await self._context.run(writer.keep)
                 raise
             offset = await self._context.run(writer.keep)
+            if session.size is None:
+                await self._context.run(self._context.engine.uploads.note, session, offset)
             whole = session.size is not None and offset == session.size and session.options.get("concat") != "partial"
             return offset, await self._context.keep(streams.finish, session, application) if whole else None
+
+    def _left(self, session: UploadSession, application: Application, limit: int) -> int:
+        """Bytes that an upload may have whose size is told later, by the quota of what it is lent."""
+        uploads = self._context.engine.uploads
+        left = uploads.left(session, application, uploads.room(session, application))
+        return limit if left is None else left
 
     # -- looking and ending
 

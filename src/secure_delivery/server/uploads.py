@@ -2,7 +2,9 @@
 
 Knows: bodies and uploads. Must not know: which endpoint asked, records, storages.
 
-Nothing is buffered but one piece; the size is judged while it streams and once more at the end, on the real count.
+The size is judged while it streams and once more at the end, on the real count. What is for this machine's disk is written
+piece by piece, as it comes: a thread would cost more than the writing. What is for a bucket somewhere may have to wait for the
+network, and everybody else would wait with it: it is collected to a megabyte and written by a thread.
 """
 
 from __future__ import annotations
@@ -11,16 +13,19 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
+import anyio.to_thread
 import python_multipart
+from anyio.lowlevel import RunVar
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from ..engine.files import Target, Upload, clean_name
+from ..engine.types import HEAD
 from ..gate.errors import BadRequest, Reason, TooLarge
 from ..gate.model import Decision
 from .http import Denied, body_pieces
@@ -29,6 +34,9 @@ _MAX_PARTS = 100  # security promise 41
 _MAX_PART_HEADERS = 16_384
 _MAX_URL_FIELD = 8192  # bytes
 _MAX_FORM = 65_536  # bytes of a form or a JSON text that may name a URL
+_TOGETHER = 1 << 20  # bytes that a thread is given at once: more is memory for each upload, less is more turns
+_WRITERS = 32  # threads that write for buckets: some that hang must not take those that everything else needs
+_writers: RunVar[anyio.CapacityLimiter] = RunVar("secure_delivery_writers")  # of each event loop
 Begin = Callable[[Target], Upload]
 
 
@@ -43,6 +51,8 @@ class Intake:
         self._decision = decision
         self._begin = begin
         self._decode = _Base64Stream() if base64decode else None
+        self._waiting: list[bytes] = []  # pieces that a thread is to write
+        self._held = 0  # bytes of these
         self.upload: Upload | None = None
         self.url: str | None = None  # where the file is, when the body names an address instead of holding it
 
@@ -58,6 +68,14 @@ class Intake:
 
         Raises `BadRequest`, `Denied` for a size the policy forbids, and what a storage raises.
         """
+        try:
+            return await self._receive(filename, mimetype)
+        except Exception:
+            if self.upload is not None and self.upload.room.placing:  # a bucket has to be told, which may take as long
+                await anyio.to_thread.run_sync(self.upload.discard, limiter=_limiter())
+            raise
+
+    async def _receive(self, filename: str | None, mimetype: str | None) -> Upload | None:
         kind, options = parse_options_header(self._request.headers.get("content-type"))
         if kind == b"multipart/form-data":
             await self._receive_multipart(options.get(b"boundary"), filename, mimetype)
@@ -74,7 +92,7 @@ class Intake:
         else:
             declared = mimetype or kind.decode("latin-1") or None
             self.upload = self._begin(Target(filename=clean_name(filename), mimetype=declared))
-            async for piece in body_pieces(self._request):
+            async for piece in self._pieces():
                 self._write(piece)
         if self.upload is None and self.url is not None:
             return None
@@ -82,6 +100,7 @@ class Intake:
             raise BadRequest("no file part", public="The body holds no file.")
         if self._decode is not None:
             self._put(self._decode.end())
+        await self._write_out()
         reason = self._decision.admits_size(self.upload.size)
         if reason is not None:
             raise self._too(reason)
@@ -93,9 +112,33 @@ class Intake:
     def _put(self, piece: bytes) -> None:
         if self.upload is None or not piece:
             return
-        self.upload.write(piece)
-        if self._decision.admits_size(self.upload.size) is Reason.TOO_BIG:
+        if self.upload.room.placing and self.upload.size >= HEAD:  # its type is known: nothing is read in vain
+            self._waiting.append(piece)
+            self._held += len(piece)
+        else:
+            self.upload.write(piece)
+        if self._decision.admits_size(self.upload.size + self._held) is Reason.TOO_BIG:
             raise self._too(Reason.TOO_BIG)
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        """The body, piece by piece; what has been collected of the file meanwhile is written in between."""
+        async for piece in body_pieces(self._request):
+            yield piece
+            if self._held >= _TOGETHER:
+                await self._write_out()
+
+    async def _write_out(self) -> None:
+        """Have a thread write what waits. Raises what `Upload.write` raises."""
+        upload, pieces = self.upload, self._waiting
+        if upload is None or not pieces:
+            return
+        self._waiting, self._held = [], 0
+
+        def write() -> None:
+            for piece in pieces:
+                upload.write(piece)
+
+        await anyio.to_thread.run_sync(write, limiter=_limiter())
 
     def _too(self, reason: Reason) -> Denied:
         return Denied(Decision(allowed=False, reason=reason, vary=self._decision.vary))
@@ -113,7 +156,7 @@ class Intake:
             max_header_size=2 * _MAX_PART_HEADERS,
         )
         try:
-            async for piece in body_pieces(self._request):
+            async for piece in self._pieces():
                 parser.write(piece)
             parser.finalize()
         except FormParserError as error:
@@ -133,6 +176,16 @@ class Intake:
     def url_part(self, value: str) -> None:
         """A field called `url` instead of a file."""
         self.url = value
+
+
+def _limiter() -> anyio.CapacityLimiter:
+    """What bounds the threads that write, for all uploads of this event loop together."""
+    try:
+        return _writers.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(_WRITERS)
+        _writers.set(limiter)
+        return limiter
 
 
 class _Parts:

@@ -133,7 +133,7 @@ GROUPS = {
 #: Loads each URL as all that a page can name but a frame, and ends when all have ended. A worker is of its page's origin.
 STAGE = """
 async ({urls, workers}) => {
-  const waiting = new Set();
+  const waiting = new Set(), kept = [];
   const begin = (what, start) => {
     waiting.add(what);
     return new Promise(start).then(() => waiting.delete(what));
@@ -142,13 +142,18 @@ async ({urls, workers}) => {
     document.body.append(Object.assign(document.createElement(tag), facts, {onload: done, onerror: done}));
   });
   const worker = (number, url, make) => begin(url, done => {
-    try {
-      const made = make(url);
-      const heard = event => { if (event.data === number) ran(number, location.origin); done() };
-      (made.port || made).onmessage = heard;
-      made.onerror = done;
-    } catch (error) { done() }
-  });
+    const attempt = () => {
+      try {
+        const made = make(url);
+        kept.push(made);  // or it is forgotten, and its error with it
+        const heard = event => { if (event.data === number) ran(number, location.origin); done() };
+        (made.port || made).onmessage = heard;
+        made.onerror = done;
+      } catch (error) { done() }
+    };
+    attempt();
+    const again = setInterval(() => waiting.has(url) ? attempt() : clearInterval(again), 2000);  // Chromium loses errors of
+  });                                                                                             // shared ones, rarely
   const ways = ([number, url]) => {
     const at = way => url + '?way=' + way;
     const ended = [

@@ -37,7 +37,10 @@ MIMETYPES: Final = MappingProxyType(
 #: Compound files and plain ZIP files: what they are stands further inside than the first bytes.
 OLE = "application/x-ole-storage"
 ZIP = "application/zip"
-_TEXTS = ("text/plain", "text/csv", "text/css", "text/javascript", "text/markdown", "application/json", "application/xml")
+_TEXTS = (
+    *("text/plain", "text/csv", "text/css", "text/javascript", "text/markdown", "application/json", "application/xml"),
+    *("text/tab-separated-values", "text/calendar", "text/vcard", "text/vtt", "message/rfc822"),
+)
 
 #: Types of pictures that can become documents.
 PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/tiff", "image/bmp")

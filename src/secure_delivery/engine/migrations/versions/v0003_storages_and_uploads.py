@@ -20,6 +20,7 @@ def upgrade() -> None:
         ("removed", sa.BigInteger),
         ("held", sa.BigInteger),
         ("source_url", sa.Text),
+        ("lasting", sa.BigInteger),
     ):
         op.add_column("file", sa.Column(name, kind, nullable=True))
     op.create_index("ix_file_storage_key", "file", ["storage", "key"])
@@ -86,13 +87,14 @@ def _uploads() -> None:
             _column(name, sa.Text, nullable=True)
             for name in ("mimetype", "container", "path", "access", "key", "remote", "handle")
         ),
-        *(_column(name, sa.BigInteger, nullable=True) for name in ("size", "min_size", "max_size")),
-        *(_column(name, sa.BigInteger) for name in ("created", "expires")),
+        *(_column(name, sa.BigInteger, nullable=True) for name in ("size", "min_size", "max_size", "finished")),
+        *(_column(name, sa.BigInteger) for name in ("created", "expires", "received", "pieces")),
         _column("options", sa.JSON),
         sa.PrimaryKeyConstraint("id", name="pk_upload"),
         _belongs("upload"),
     )
     op.create_index("ix_upload_expires", "upload", ["expires"])
+    op.create_index("ix_upload_application", "upload", ["application"])
     op.create_table(
         "upload_part",
         *(_column(name, sa.Text) for name in ("upload", "md5", "name")),
