@@ -1,4 +1,4 @@
-"""For all tests, those of plugins too: a real browser.
+"""For all tests, those of plugins too: a real browser, and names that are the same in every process.
 
 It lasts for one file of tests: while Playwright runs, its event loop is the running one of its thread, and no other can run.
 """
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 #: No sandbox of its own, because tests run as root; nothing in the background, because tests have no network.
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Longer bytes are told by their length. Processes that share the tests must agree on their names, and bytes made at
+    import may hold the second they were made in, as the head of every gzip file does."""
+    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) and len(val) > 12 else None
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,10 @@ def reach(engine: Engine) -> Iterator[Finding]:
     yield Finding("fetching", "note" if settings.fetch_ports else "good", f"public addresses, {how}")
     if settings.fetch_allow:
         yield Finding("fetching", "note", f"fetch_allow: also {', '.join(settings.fetch_allow)}, although not public")
+    if settings.storage_allow or settings.storage_ports:
+        also = ", ".join((*settings.storage_allow, *(f"port {port}" for port in settings.storage_ports)))
+        yield Finding("storages", "note", f"applications' storages may also be at {also}, although not public or usual")
+    yield from _storages(engine)
     data = settings.data.resolve()
     for name, text in sorted(settings.folders.items()):
         path = Path(text).resolve()
@@ -52,6 +56,33 @@ def reach(engine: Engine) -> Iterator[Finding]:
             yield Finding(f"folder {name}", "bad", f"{text} and the data of the server are in one another: keys could be read")
         else:
             yield Finding(f"folder {name}", "note", f"storage aliases may read {text}")
+
+
+def _storages(engine: Engine) -> Iterator[Finding]:
+    """Where files of applications go, and what is missing for it."""
+    providers = ", ".join(sorted(engine.storages.providers)) or "none"
+    yield Finding("storage providers", "good", providers)
+    applications = engine.records.applications()
+    lent = [each.name or each.api_key for each in applications if not each.storage]
+    if lent:
+        days, quota = engine.settings.development_days, engine.settings.development_bytes
+        yield Finding(
+            "development storage",
+            "note",
+            f"{len(lent)} applications have no storage of their own ({', '.join(lent[:5])}): "
+            f"files go after {days:g} days, {quota:,} bytes for each",
+        )
+    for application in applications:
+        for row in engine.storages.of(application.api_key):
+            if row.provider not in engine.storages.providers:
+                subject = f"storage {row.name}"
+                yield Finding(subject, "bad", f"of {application.api_key}: no installed plugin provides {row.provider}")
+        if application.scan and not engine.registry.scanners:
+            yield Finding(
+                "scanners", "bad", f"{application.api_key} wants uploads scanned, and no scanner is set up: all are refused"
+            )
+    if engine.registry.scanners:
+        yield Finding("scanners", "good", ", ".join(sorted(engine.registry.scanners)))
 
 
 def _confinement(engine: Engine) -> Iterator[Finding]:
