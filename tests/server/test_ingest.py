@@ -241,6 +241,18 @@ def test_the_policy_of_a_store_by_url_is_asked_about_every_hop(place: Server, se
     assert place.post(target, urlencode({"url": web.url("/moved")}).encode(), FORM).code == "not_permitted"
 
 
+def test_a_stored_file_is_stored_again_as_another(place: Server, opened: Application, secured: Application) -> None:
+    link = place.put(opened, b"first", "a.txt")
+    answer = place.post(f"/api/store/S3/{link.handle}?key={opened.api_key}&filename=b.txt").json()
+    assert answer["handle"] != link.handle and answer["filename"] == "b.txt"
+    assert place.get(f"/{answer['handle']}").body == b"first"
+    foreign = place.put(secured, b"theirs", "a.txt")
+    assert place.post(f"/api/store/S3/{foreign.handle}?key={opened.api_key}").code == "policy_required"
+    assert place.post(f"/api/store/S3/{foreign.handle}?key={secured.api_key}").code == "policy_required"
+    assert place.post(f"/api/store/S3/{'A' * 21}?key={opened.api_key}").code == "not_found"
+    assert place.post(f"/api/store/S3/short?key={opened.api_key}").status == 400
+
+
 def test_a_file_is_overwritten_from_a_url_and_keeps_its_name_and_handle(
     place: Server, opened: Application, web: Outside
 ) -> None:

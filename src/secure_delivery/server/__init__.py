@@ -76,6 +76,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             *_only("/health/live", ops.live, "GET"),
             *_only("/health/ready", ops.ready, "GET"),
             *_only("/api/store/{provider}", files.store, "POST"),
+            *_only("/api/store/{provider}/{handle}", files.copy, "POST"),
             *_only("/multipart/start", multipart.start, "POST"),
             *_only("/multipart/upload", multipart.upload, "POST"),
             *_only("/multipart/part/{token}/{number}/{offset}", multipart.part, "PUT"),

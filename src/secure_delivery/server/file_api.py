@@ -18,7 +18,7 @@ from ..engine.records import FileLink
 from ..gate.errors import BadRequest, NotFound, Reason, SecureDeliveryError, TooLarge
 from ..gate.model import Application, Decision
 from ..gate.policy import Call
-from ..gate.tasksource import SourceKind, read_source
+from ..gate.tasksource import Source, SourceKind, read_source
 from ..gate.taskurl import Task
 from .answers import described, file_url, workflow_ids
 from .delivery import Delivery
@@ -64,16 +64,27 @@ class FileAPI:
             described(self._context, request, application, link), headers=_NO_STORE | cors_headers(request, application)
         )
 
+    async def copy(self, request: Request) -> Response:
+        """`POST /api/store/{provider}/{handle}`: a new file with the content of one that is here."""
+        values = parameters(request)
+        application = await self._context.application(values.get("key"))
+        source = read_source(request.path_params["handle"], percent=False)
+        if source.kind is not SourceKind.HANDLE:
+            raise BadRequest("no handle", public="The path ends in the handle of a file.")
+        return await self._delivery.carry_out(request, self._order(request, application, source, values))
+
+    def _order(self, request: Request, application: Application, source: Source, values: Mapping[str, str]) -> Order:
+        """Storing a source as it is, with the options of a store request."""
+        options = [(name, values[name]) for name in _STORE_OPTIONS if values.get(name)]
+        task = Task(name="store", options=(*options, ("location", request.path_params["provider"])))
+        return Order(plan=bind(self._context.engine.registry, [task]), source=source, api_key=application.api_key)
+
     async def _ingest(self, request: Request, application: Application, url: str, values: Mapping[str, str]) -> Response:
         """Store what is behind a URL, by the way of all external sources."""
-        options = [(name, values[name]) for name in _STORE_OPTIONS if values.get(name)]
-        location = request.path_params["provider"]
-        task = Task(name="store", options=(*options, ("location", location)))
         source = read_source(url, percent=False)
         if source.kind is not SourceKind.EXTERNAL:
             raise BadRequest("no external url", public="url is the address of a file, https://...")
-        order = Order(plan=bind(self._context.engine.registry, [task]), source=source, api_key=application.api_key)
-        return await self._delivery.carry_out(request, order)
+        return await self._delivery.carry_out(request, self._order(request, application, source, values))
 
     def _limit(self, decision: Decision) -> int:
         """Bytes a file may have at most, by the server's settings and the policy; the application's own limit comes on top."""
