@@ -414,3 +414,11 @@ def test_no_request_is_a_fault_of_the_server(client: Client) -> None:
 def test_an_answer_about_an_upload_is_json(client: Client) -> None:
     reply = client.server.request("PATCH", f"/tus/{client.application.api_key}/{'A' * 43}", body=b"", headers=TUS | OCTETS)
     assert reply.status == 404 and json.loads(reply.body)["error"]["code"] == "not_found"
+
+
+def test_a_time_to_live_can_be_asked_for(client: Client) -> None:
+    reply = client.create({"Upload-Length": "5"} | OCTETS | meta(expires_in="60"), b"01234")
+    link = client.server.engine.records.file(reply.headers["filestack-handle"])
+    assert link is not None and link.expires is not None
+    assert 0 < link.expires - link.uploaded <= 60_000
+    assert client.create({"Upload-Length": "5"} | meta(expires_in="soon")).code == "bad_request"

@@ -9,10 +9,12 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from buckets import bucket_server, bucket_settings, options
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live import Reply, Server, file_part, make_server, multipart, picture, running
@@ -356,6 +358,48 @@ def test_an_overwrite_that_ends_early_leaves_the_old_content(server: Server) -> 
     for body in (b"", b"\xff not base64"):
         assert server.post(f"/api/file/{link.handle}?{signed}&base64decode=true", body).status == 400
     assert server.engine.records.file(link.handle) == link
+
+
+# ------------------------------------------------------------------------------------------------------- slow storages
+
+
+@pytest.mark.parametrize("form", [False, True], ids=["raw", "form"])
+def test_a_bucket_that_does_not_answer_holds_up_its_own_upload_and_nobody_else(tmp_path: Path, form: bool) -> None:
+    data = os.urandom(20 << 20)
+    body, kind = multipart(file_part(data)) if form else (data, {})
+    with bucket_server() as bucket, running(tmp_path, settings=bucket_settings(bucket)) as server, ThreadPoolExecutor() as pool:
+        application, other = server.application(), server.put(server.application(), b"content of others")
+        server.engine.storages.add(application.api_key, "assets", "s3", options(bucket))
+        bucket.fail("CreateMultipartUpload", how="hold")
+        try:
+            upload = pool.submit(server.post, f"/api/store/s3?key={application.api_key}", body, kind)
+            wait_until(lambda: "CreateMultipartUpload" in bucket.operations(), lambda: bucket.operations(), 20)
+            assert server.get(f"/{other.handle}").body == b"content of others"
+            assert (upload.done(), bucket.operations()) == (False, ["CreateMultipartUpload"])
+        finally:
+            bucket.released.set()
+        link = server.engine.records.file(upload.result().json()["handle"])
+        assert link is not None
+        assert link.sha256 == hashlib.sha256(data).hexdigest()
+        assert server.get(f"/{link.handle}").body == data
+
+
+def test_a_bucket_that_does_not_answer_when_an_upload_is_given_up_holds_up_nobody(tmp_path: Path) -> None:
+    with bucket_server() as bucket, running(tmp_path, settings=bucket_settings(bucket)) as server:
+        application, other = server.application(), server.put(server.application(), b"content of others")
+        server.engine.storages.add(application.api_key, "assets", "s3", options(bucket))
+        bucket.fail("AbortMultipartUpload", how="hold")
+        try:
+            with server.connect() as connection:
+                head = f"POST /api/store/s3?key={application.api_key} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
+                connection.sendall(head.encode() + os.urandom(20 << 20))
+                wait_until(lambda: "UploadPart" in bucket.operations(), lambda: bucket.operations(), 20)
+            wait_until(lambda: "AbortMultipartUpload" in bucket.operations(), lambda: bucket.operations(), 20)
+            assert server.get(f"/{other.handle}").body == b"content of others"
+            assert bucket.operations().count("AbortMultipartUpload") == 1
+        finally:
+            bucket.released.set()
+        assert server.engine.records.count_files(application.api_key) == 0
 
 
 # --------------------------------------------------------------------------------------------------------------- crash

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..gate.errors import (
     BadRequest,
@@ -400,7 +400,8 @@ class Files:
             if not self._judged(_Stored(link, self)):
                 return link
         except Infected:
-            self._destroy(link)
+            with suppress(NotFound):  # what was put in its place meanwhile is judged by itself
+                self._destroy(link, content=link.sha256)
             raise
         with suppress(NotFound):
             return self._records.judged(link)
@@ -450,9 +451,9 @@ class Files:
             handle, application=application.api_key, removed=None, expires=None if expires is None else max(expires, now + 1)
         )
 
-    def _destroy(self, link: FileLink, *, keep_blob: bool = False, expired: int | None = None) -> None:
-        owner = link.application
-        removed = self._records.remove_file(link.handle, application=owner, keep_blob=keep_blob, expired=expired)
+    def _destroy(self, link: FileLink, *, keep_blob: bool = False, **only: Any) -> None:
+        """`only`: for what a file that goes has to be still, as `Records.remove_file` has it."""
+        removed = self._records.remove_file(link.handle, application=link.application, keep_blob=keep_blob, **only)
         self._forget_results(folder_of(removed.application, removed.handle, removed.sha256))
         if not keep_blob:
             self._discard_listed([removed.blob])

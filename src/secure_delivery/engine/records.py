@@ -186,14 +186,25 @@ class Records(Applications):
             self._database.bump(connection, "files")
         return old
 
-    def remove_file(self, handle: str, *, application: str, keep_blob: bool = False, expired: int | None = None) -> FileLink:
+    def remove_file(
+        self,
+        handle: str,
+        *,
+        application: str,
+        keep_blob: bool = False,
+        expired: int | None = None,
+        content: str | None = None,
+    ) -> FileLink:
         """Forget a file; returns it, for deleting its bytes unless `keep_blob`. Raises `NotFound` for no such file of this
-        application; with `expired`, also for one that does not expire by that moment (ms): it was restored, say. Bytes that
-        another file shares are not on the list of those to delete."""
+        application; with `expired`, also for one that does not expire by that moment (ms): it was restored, say; with
+        `content`, also for one whose digest is another by now. Bytes that another file shares are not on the list of those to
+        delete."""
         with self._database.write() as connection:
             link = self._locked_file(connection, handle, application)
             if expired is not None and (link.expires is None or link.expires > expired):
                 raise NotFound("the file does not expire any more")
+            if content is not None and link.sha256 != content:
+                raise NotFound("the file was overwritten")
             connection.execute(sa.delete(tables.file).where(*_file(link)))
             _count(connection, link, -1)
             if not keep_blob:

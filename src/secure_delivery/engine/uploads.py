@@ -83,7 +83,12 @@ class UploadSession:
     def target(self) -> Target:
         """What the file says about itself; its storage is decided already."""
         return Target(
-            filename=self.filename, mimetype=self.mimetype, container=self.container, path=self.path, access=self.access
+            filename=self.filename,
+            mimetype=self.mimetype,
+            container=self.container,
+            path=self.path,
+            access=self.access,
+            expires_in=self.options.get("expires_in"),
         )
 
 
@@ -143,7 +148,7 @@ class Uploads:
             "mode": mode,
             "key": key,
             "remote": remote,
-            "options": dict(options or {}),
+            "options": dict(options or {}) | ({"expires_in": target.expires_in} if target.expires_in else {}),
             "created": now,
             "expires": now + int(self._hours * 3_600_000),
             "handle": None,

@@ -20,6 +20,7 @@ from .http import Context
 
 logger = logging.getLogger("secure_delivery.server")
 
+LONGEST = 100 * 366 * 86_400  # seconds that a file may be asked to last
 #: What the documentation calls a file that is taken in but cannot be read yet.
 IN_TRANSIT, STORED = "InTransit", "Stored"
 _NOTICE = (

@@ -20,7 +20,7 @@ from ..gate.model import Application, Decision
 from ..gate.policy import Call
 from ..gate.tasksource import Source, SourceKind, read_source
 from ..gate.taskurl import Task
-from .answers import described, file_url, workflow_ids
+from .answers import LONGEST, described, file_url, workflow_ids
 from .delivery import Delivery
 from .gather import Named
 from .http import Context, Denied, cors_headers, flag, parameters
@@ -29,7 +29,6 @@ from .uploads import Intake
 
 _NO_STORE = {"cache-control": "no-store"}
 _STORE_OPTIONS = ("filename", "mimetype", "path", "container", "region", "access", "workflows", "expires_in")
-_LONGEST = 100 * 366 * 86_400  # seconds
 
 
 class FileAPI:
@@ -217,7 +216,7 @@ def _target(values: Mapping[str, str], provider: str) -> Target:
     except ValueError as error:
         raise BadRequest("bad workflows", public=str(error)) from None
     lasting = values.get("expires_in")
-    if lasting is not None and not (lasting.isascii() and lasting.isdigit() and 0 < int(lasting[:12]) <= _LONGEST):
+    if lasting is not None and not (lasting.isascii() and lasting.isdigit() and 0 < int(lasting[:12]) <= LONGEST):
         raise BadRequest("bad expires_in", public="expires_in is a whole number of seconds, at least one.")
     return Target(
         container=values.get("container") or None,

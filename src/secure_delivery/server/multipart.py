@@ -27,7 +27,7 @@ from ..gate.errors import BadRequest, ChecksumMismatch, Locked, NotFound, SizeMi
 from ..gate.model import Application
 from ..plugin.protocols import Multipart
 from . import bodies
-from .answers import IN_TRANSIT, STORED, described, tags_of, workflow_ids
+from .answers import IN_TRANSIT, LONGEST, STORED, described, tags_of, workflow_ids
 from .http import Context, body_pieces, cors_headers, parameters
 
 _NO_STORE = {"cache-control": "no-store"}
@@ -236,6 +236,7 @@ def _target(values: dict[str, Any]) -> tuple[Target, dict[str, Any]]:
         path=bodies.text(store, "path"),
         storage=bodies.text(store, "location", longest=64),
         access=access,  # type: ignore[arg-type]
+        expires_in=bodies.whole(store, "expires_in", least=1, most=LONGEST),
     )
     return target, {"workflows": list(workflows)} if workflows else {}
 

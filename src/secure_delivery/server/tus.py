@@ -24,7 +24,8 @@ from ..engine.streams import CHECKSUMS
 from ..engine.uploads import UploadSession
 from ..gate.errors import BadRequest, ChecksumMismatch, NotFound, SecureDeliveryError, TooLarge, Unsupported
 from ..gate.model import Application
-from .answers import file_url, notice_of
+from . import bodies
+from .answers import LONGEST, file_url, notice_of
 from .http import Context, body_pieces, cors_headers, error_response, single
 
 VERSION = "1.0.0"
@@ -319,5 +320,6 @@ def _described(request: Request) -> tuple[Target, str]:
         path=given.get("path") or None,
         storage=given.get("location") or None,
         access=access,  # type: ignore[arg-type]
+        expires_in=bodies.whole(given, "expires_in", least=1, most=LONGEST),
     )
     return target, text
