@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -358,3 +360,40 @@ def test_an_alias_is_the_beginning_of_a_url_or_a_named_folder(target: str) -> No
 def test_an_alias_that_is_neither_is_refused(name: str, target: str) -> None:
     with pytest.raises(ConfigurationError, match="alias"):
         Application(secrets=SecretRing.of(STRONG), aliases={name: target})
+
+
+# ------------------------------------------------------------------------------------------------------- taking files in
+
+
+@pytest.mark.parametrize("name", ["", "server", "a", "assets-2", "a_b"])
+def test_a_storage_is_named_or_left_to_the_server(name: str) -> None:
+    assert Application(secrets=SecretRing.of(STRONG), storage=name).storage == name
+
+
+@pytest.mark.parametrize("name", ["Assets", "a b", "-a", "a/b", "a" * 65, "ä"])
+def test_what_is_no_name_of_a_storage_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="storage"):
+        Application(secrets=SecretRing.of(STRONG), storage=name)
+
+
+@pytest.mark.parametrize("kind", ["", "image", "image/", "/png", "*/*", "image/*x", "IMAGE/png", "image/png; q=1"])
+def test_what_is_no_type_is_refused_among_allowed_types(kind: str) -> None:
+    with pytest.raises(ConfigurationError, match="allowed_types"):
+        Application(secrets=SecretRing.of(STRONG), allowed_types=("image/png", kind))
+
+
+@pytest.mark.parametrize("value", [-1, 10**12])
+@pytest.mark.parametrize("name", ["retention", "undo"])
+def test_a_time_that_no_file_lives_is_refused(name: str, value: int) -> None:
+    switches: dict[str, Any] = {name: value}
+    with pytest.raises(ConfigurationError, match=name):
+        Application(secrets=SecretRing.of(STRONG), **switches)
+
+
+def test_types_are_admitted_by_themselves_by_family_or_all_of_them() -> None:
+    every = Application(secrets=SecretRing.of(STRONG))
+    some = Application(secrets=SecretRing.of(STRONG), allowed_types=("image/*", "application/pdf"))
+    for mimetype in ("image/png", "image/x-canon-cr2", "application/pdf"):
+        assert some.admits_type(mimetype) and every.admits_type(mimetype)
+    for mimetype in ("application/zip", "imagery/png", "text/html"):
+        assert not some.admits_type(mimetype) and every.admits_type(mimetype)
