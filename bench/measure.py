@@ -68,17 +68,21 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How long to try: rounds of the timed loops, rounds and seconds of load, pictures per round."""
+    """How long to try: rounds of the timed loops, rounds and seconds of load, pictures per round; bytes of the large upload in
+    MiB, uploads at once, rows of the large table of files."""
 
     rounds: int = 61
     load_rounds: int = 9
     load_seconds: int = 3
     pictures: int = 8
+    megabytes: int = 1024
+    uploads: int = 200
+    rows: int = 1_000_000
 
     @classmethod
     def quick(cls) -> Effort:
         """Enough to see that everything runs, and roughly where it stands."""
-        return cls(rounds=15, load_rounds=3, load_seconds=1, pictures=3)
+        return cls(rounds=15, load_rounds=3, load_seconds=1, pictures=3, megabytes=256, rows=200_000)
 
 
 def in_turns(contenders: Mapping[str, Callable[[], object]], rounds: int, tick: Tick) -> dict[str, list[float]]:
@@ -205,6 +209,25 @@ def tree_memory(pid: int) -> float:
             continue
         total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total / 1024
+
+
+def forget_peak(pid: int) -> float:
+    """Begin to note anew the most memory that the processes of a tree hold; megabytes that they hold now."""
+    held = 0.0
+    for each in tree(pid):
+        (Path("/proc") / str(each) / "clear_refs").write_text("5")
+        held += _status(each, "VmRSS")
+    return held
+
+
+def peak(pid: int) -> float:
+    """The most megabytes that each process of a tree has held since `forget_peak`, summed up."""
+    return sum(_status(each, "VmHWM") for each in tree(pid))
+
+
+def _status(pid: int, name: str) -> float:
+    lines = (Path("/proc") / str(pid) / "status").read_text().splitlines()
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")), 0.0)
 
 
 @contextmanager

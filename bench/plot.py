@@ -1,4 +1,4 @@
-"""Draws `results/latest.json`: how far each measure is from its target, and what an app keeps behind the gate.
+"""Draws `results/latest.json`: how far each measure is from its target, what an app keeps, how files come and go.
 
 Knows: the file of a run, matplotlib. Must not know: how anything was measured.
 """
@@ -15,6 +15,7 @@ from report import RESULTS
 mpl.use("Agg")  # no screen is needed, so none is looked for
 from matplotlib import pyplot as plt
 
+_FILES = ("uploads", "sending", "lookups", "lookups_postgres")
 _MET, _MISSED, _OTHER, _NAIVE = "#2f7d5b", "#b4452f", "#8a8f98", "#c9a24b"
 
 
@@ -31,12 +32,19 @@ def _finish(figure: Any, axes: Any, name: str) -> None:
     plt.close(figure)
 
 
+def _times(row: Row) -> float:
+    """How many times better than its target a row is; sixteen times is off the scale."""
+    if row.at_most is None:
+        return row.value / (row.at_least or 1)
+    return row.at_most / max(row.value, row.at_most / 16)
+
+
 def _targets(rows: list[Row], taken: str) -> None:
     """Every measure that has a target, as a multiple of it: right of the line is better than asked for."""
-    aimed = [row for row in rows if row.met is not None][::-1]
+    aimed = [row for row in rows if row.met is not None and row.at_most != 0][::-1]  # of none at all there are no multiples
     if not aimed:
         return
-    better = [row.at_most / row.value if row.at_most is not None else row.value / (row.at_least or 1) for row in aimed]
+    better = [_times(row) for row in aimed]
     figure, axes = plt.subplots(figsize=(10, 1.2 + 0.36 * len(aimed)))
     axes.barh([row.name for row in aimed], better, color=[_MET if row.met else _MISSED for row in aimed], height=0.62)
     for index, (row, times) in enumerate(zip(aimed, better, strict=True)):
@@ -87,11 +95,32 @@ def _doors(rows: list[Row], taken: str) -> None:
     _finish(figure, axes, "doors.png")
 
 
+def _files(rows: list[Row], taken: str) -> None:
+    """Files that come, go and are looked up, as multiples of what they stand beside."""
+    shown = [row for row in rows if row.suite in _FILES and row.unit == "x"][::-1]
+    if not shown:
+        return
+    figure, axes = plt.subplots(figsize=(11, 1.2 + 0.34 * len(shown)))
+    colours = [{True: _MET, False: _MISSED, None: _OTHER}[row.met] for row in shown]
+    spans = [[row.value - row.low for row in shown], [row.high - row.value for row in shown]]
+    axes.barh(range(len(shown)), [row.value for row in shown], xerr=spans, color=colours, height=0.6, ecolor="#444", capsize=2)
+    for place, row in enumerate(shown):
+        target = row.at_least if row.at_least is not None else row.at_most
+        if target is not None:
+            axes.vlines(target, place - 0.42, place + 0.42, color="black", linewidth=1.6)
+        axes.text(0.03, place, f"{row.value:.2f}", va="center", fontsize=8, color="white")
+    axes.axvline(1, color=_OTHER, linewidth=0.8, linestyle=":")
+    axes.set_yticks(range(len(shown)), [row.name for row in shown], fontsize=8)
+    axes.set_title(f"Files in and out, as multiples of their peers (black: target), {taken}", fontsize=10, loc="left")
+    _finish(figure, axes, "files.png")
+
+
 def draw() -> None:
     """Write the plots beside the figures they show."""
     rows, taken = _rows()
     _targets(rows, taken)
     _doors(rows, taken)
+    _files(rows, taken)
 
 
 if __name__ == "__main__":

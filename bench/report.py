@@ -66,7 +66,7 @@ def machine() -> dict[str, str]:
 
 def figure(row: Row) -> tuple[str, str]:
     """The value of a row and its quartiles as text."""
-    digits = 0 if row.unit == "MB" else 2
+    digits = 0 if row.unit in ("MB", "files") else 2
     unit = "" if row.unit == "x" else f" {row.unit}"
     return f"{row.value:.{digits}f}{unit}", f"{row.low:.{digits}f} to {row.high:.{digits}f}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from dataclasses import replace
 from types import ModuleType
 
 from measure import Effort, Row, UnavailableError
@@ -16,14 +17,22 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-SUITES = ("verification", "doors", "images", "service", "peers")
+SUITES = ("verification", "doors", "images", "service", "peers", "uploads", "sending", "lookups", "lookups_postgres")
+#: Several suites by one name.
+GROUPS = {"files": ("uploads", "sending", "lookups", "lookups_postgres")}
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure secure_delivery beside its peers.")
     parser.add_argument(
-        "--only", action="append", choices=SUITES, metavar="NAME", help=f"one of {', '.join(SUITES)}; repeat it"
+        "--only",
+        action="append",
+        choices=[*SUITES, *GROUPS],
+        metavar="NAME",
+        help=f"one of {', '.join(SUITES)}; files for the last four; repeat it",
     )
+    parser.add_argument("--megabytes", type=int, metavar="N", help="MiB of the large upload, 1024 unless told otherwise")
+    parser.add_argument("--rows", type=int, metavar="N", help="files of the large database, 1,000,000 unless told otherwise")
     parser.add_argument("--quick", action="store_true", help="few, short rounds: does it run, roughly where does it stand")
     parser.add_argument("--save", action="store_true", help="write results/latest.json, the plots and the table in README.md")
     return parser.parse_args()
@@ -32,7 +41,7 @@ def _arguments() -> argparse.Namespace:
 def _measure(modules: dict[str, ModuleType], effort: Effort, console: Console) -> tuple[list[Row], dict[str, str]]:
     rows: list[Row] = []
     missing: dict[str, str] = {}
-    columns = (TextColumn("{task.description:<13}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description:<16}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         for name, module in modules.items():
             task = progress.add_task(name, total=module.steps(effort))
@@ -74,7 +83,10 @@ def main() -> int:
     about = machine()
     console.print("; ".join(f"{name} {value}" for name, value in about.items()), markup=False)
     effort = Effort.quick() if arguments.quick else Effort()
-    modules = {name: importlib.import_module(name) for name in arguments.only or SUITES}
+    told = {name: getattr(arguments, name) for name in ("megabytes", "rows") if getattr(arguments, name)}
+    effort = replace(effort, **told)
+    wanted = [each for name in arguments.only or SUITES for each in GROUPS.get(name, (name,))]
+    modules = {name: importlib.import_module(name) for name in wanted}
     rows, missing = _measure(modules, effort, progress)
     _show(rows, console)
     if arguments.save:
