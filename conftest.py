@@ -25,6 +25,16 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) and len(val) > 12 else None
 
 
+@pytest.fixture(autouse=True, scope="module")
+def pillow_as_it_was() -> Iterator[None]:
+    """Plugins set Pillow's limit for all of their process, which is a decoder's. Tests of the next file are other ones."""
+    from PIL import Image
+
+    limit = Image.MAX_IMAGE_PIXELS
+    yield
+    Image.MAX_IMAGE_PIXELS = limit
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium. Without one: a visible skip, and a failure where CI promises one."""

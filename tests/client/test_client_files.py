@@ -152,7 +152,8 @@ def test_an_open_application_needs_no_policy(connect: Connect, server: Server) -
     assert client.read(client.upload(PICTURE, filename="a.jpg").handle) == PICTURE
 
 
-def test_deleting_with_the_object_kept_forgets_the_handle_only(connect: Connect, server: Server, shop: Shop) -> None:
+def test_an_object_is_kept_in_a_storage_of_its_application_only(connect: Connect, server: Server, shop: Shop) -> None:
+    """What the server lends goes with its file: nobody else could ever delete it."""
     client = connect(server.url, **shop._asdict())
     data = hashlib.sha256(str(connect).encode()).digest() * 50
     before = server.blobs()
@@ -161,7 +162,7 @@ def test_deleting_with_the_object_kept_forgets_the_handle_only(connect: Connect,
     client.delete(file.handle, keep_object=True)
     with pytest.raises(NotFound):
         client.read(file.handle)
-    assert blob.exists()
+    assert not blob.exists()
 
 
 def test_an_empty_file_is_refused_by_the_server(connect: Connect, server: Server, shop: Shop) -> None:

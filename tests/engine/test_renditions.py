@@ -434,11 +434,10 @@ def test_a_storage_without_descriptors_serves_as_a_source_too(bench: Bench) -> N
                 return io.BytesIO(stream.read())
 
     link = bench.put(b"far away")
-    storages = bench.engine.files._storages
-    remote = {"local": Remote(storages["local"])}
-    files = bench.engine.files
+    storages = bench.engine.storages
+    own = storages.own
     try:
-        files._storages = remote
+        storages.own = {"local": Remote(own["local"])}
         assert bench.read(bench.get(link, "shout")) == b"FAR AWAY"
     finally:
-        files._storages = storages
+        storages.own = own

@@ -75,8 +75,9 @@ def guards() -> dict[str, Guard]:
     }
 
 
-def sign(*, expires_in: int = 600, **limits: Any) -> SignedPolicy:
-    """A policy of the doors' application, by the real clock: some servers are other processes."""
+def sign(*, expires_in: int = 6 * 3600, **limits: Any) -> SignedPolicy:
+    """A policy of the doors' application, by the real clock: some servers are other processes. It outlasts a whole run, for
+    some are made when tests are collected."""
     if "call" in limits:
         limits["call"] = frozenset(limits["call"])
     return Policy(expiry=int(time.time()) + expires_in, **limits).sign(SECRET.encode())

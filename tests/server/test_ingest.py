@@ -19,6 +19,8 @@ from secure_delivery.gate.model import Application, Limits
 
 PICTURE = picture(40, 20)
 JSON = {"Content-Type": "application/json"}
+LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=12) | st.just("customsource")
+MEMBERS = ["customsource", "path", "store", "a"]
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 SCRIPTS = {
     "/a.jpg": ok(PICTURE, "Content-Type: image/jpeg"),
@@ -385,10 +387,8 @@ def test_metadata_of_an_address_and_logging_out(place: Server, opened: Applicati
             ["sources", "tasks", "clouds", "token", "url", "headers", "permissions", "upload_tags", "policy", "security"]
         ),
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.text(max_size=12) | st.just("customsource"),
-            lambda inner: (
-                st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["customsource", "path", "store", "a"]), inner)
-            ),
+            LEAVES,
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(MEMBERS), inner, max_size=3),
             max_leaves=6,
         ),
     ),
