@@ -11,12 +11,10 @@ Only within one application: from how fast an upload is, nobody is to learn what
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,15 +29,16 @@ from ..gate.errors import (
     NotProvided,
     QuotaExceeded,
     SecureDeliveryError,
-    StorageFault,
-    StorageRefused,
     Unsupported,
 )
 from ..gate.model import Application
 from ..gate.policy import Call
-from ..plugin.protocols import Draft, Event, Media, Placing, Scanner, Storage
+from ..plugin.protocols import Event, Placing, Scanner, Storage
+from .blobs import Blobs
 from .incoming import Development, Target, Upload, check_type, new_key, object_key
+from .judging import Judges
 from .locks import Locks
+from .moving import move
 from .names import MAX_NAME, clean_name, effective_path
 from .records import Blob, FileLink, Records, new_handle
 from .rendition_store import RenditionStore, application_folder, folder_of
@@ -50,8 +49,6 @@ __all__ = ["MAX_NAME", "Development", "Files", "Target", "Upload", "clean_name",
 
 logger = logging.getLogger("secure_delivery.engine")
 
-_PIECE = 1 << 20
-_SCANS = 8  # files that scanners are shown at once by one process
 _AGAIN = 60_000  # ms until scanners that did not judge a file are asked again
 
 
@@ -90,16 +87,15 @@ class Files:
         locks: Locks | None = None,
         work: Path | None = None,
     ) -> None:
-        self._records = records
+        self.records = records
         self.storages = storages
         self._renditions = renditions
         self._notify = notify
-        self._clock = clock
-        self._scanners = scanners or {}
+        self.clock = clock
+        self._judges = Judges(scanners or {})
         self.development = development or Development()
-        self._locks = locks
+        self.blobs = Blobs(records, storages, locks)
         self._work = work or Path(tempfile.gettempdir())
-        self._scanning = threading.BoundedSemaphore(_SCANS)  # a scanner takes about so many at once
         self._known: dict[str, tuple[object, FileLink]] = {}
 
     def storage(self, name: str) -> Storage:
@@ -113,12 +109,12 @@ class Files:
 
         Remembered until any process overwrites or removes a file, so that a hot file costs no query.
         """
-        token = self._records.generation()
+        token = self.records.generation()
         known = self._known.get(handle)
         if known is not None and known[0] == token:
             link = known[1]
         else:
-            found = self._records.file(handle)
+            found = self.records.file(handle)
             if found is None:
                 self._known.pop(handle, None)
                 raise NotFound(f"no file {handle[:12]!r}")
@@ -126,7 +122,7 @@ class Files:
             if len(self._known) >= 4096:
                 self._known.clear()
             self._known[handle] = (token, link)
-        if link.removed is not None or (link.expires is not None and link.expires <= self._clock() * 1000):
+        if link.removed is not None or (link.expires is not None and link.expires <= self.clock() * 1000):
             raise NotFound(f"the file {handle!r} was removed or has expired")
         if link.held is not None and not held:
             raise Held(f"{handle} waits for a scanner")
@@ -145,7 +141,7 @@ class Files:
         if room.storage in self.storages.own:
             return room, frozenset({Call.PICK})
         path = effective_path(room.path)
-        taken = room.placing and not path.endswith("/") and self._records.refers(Blob(room.storage, f"{room.container}{path}"))
+        taken = room.placing and not path.endswith("/") and self.records.refers(Blob(room.storage, f"{room.container}{path}"))
         return room, frozenset({Call.PICK, Call.STORE, *((Call.WRITE,) if taken else ())})
 
     def begin(
@@ -194,7 +190,7 @@ class Files:
         Raises `NotProvided` and `QuotaExceeded` like `begin`.
         """
         if application.scan:
-            if not self._scanners:
+            if not self._judges:
                 raise NotProvided("the application wants scanners, and none is installed", public="No scanner is installed.")
             storage = self.storage(room.storage)
             if isinstance(storage, Placing) and not storage.readable:
@@ -202,7 +198,7 @@ class Files:
         quota = self._quota(room)
         if not quota:
             return None
-        left = quota - self._records.used(application.api_key, room.storage)[1] + (over.size if over else 0) - pending
+        left = quota - self.records.used(application.api_key, room.storage)[1] + (over.size if over else 0) - pending
         if left < (1 if size is None else size):
             raise QuotaExceeded(f"{application.api_key} has used its development storage")
         return left
@@ -237,16 +233,16 @@ class Files:
             mimetype=upload.mimetype,
             handle=handle,
         )
-        if link.held is not None and self._judged(upload.media):
+        if link.held is not None and self._judges.clean(upload.media):
             link = replace(link, held=None)
         twin = None if upload.room.placing else self._twin(link)
         if twin is not None:
             copy = replace(link, storage=twin.storage, key=twin.key)
-            if self._records.add_copy(copy, of=twin, quota=self._quota(upload.room)):
+            if self.records.add_copy(copy, of=twin, quota=self._quota(upload.room)):
                 upload.discard()
                 self._tell("fp.upload", copy)
                 return copy
-        with self._alone(upload.blob, upload.room):
+        with self.blobs.alone(upload.blob, upload.room):
             upload.publish()
             self._record(link, upload.room)
         self._tell("fp.upload", link)
@@ -270,10 +266,10 @@ class Files:
         try:
             check_type(application, mimetype)
         except Unsupported:
-            self._drop_unshared(blob)
+            self.blobs.drop_unshared(blob)
             raise
         link = self._link(application, target, room, blob, size=size, sha256=sha256, mimetype=mimetype, handle=handle)
-        with self._alone(blob, room):
+        with self.blobs.alone(blob, room):
             self._record(link, room)
         link = self.scan(link) if link.held is not None else link
         self._tell("fp.upload", link)
@@ -281,7 +277,7 @@ class Files:
 
     def _twin(self, link: FileLink) -> FileLink | None:
         """A file of the application with the same bytes in the same storage, which are really there."""
-        twin = self._records.same_bytes(link.application, link.storage, link.sha256, link.size)
+        twin = self.records.same_bytes(link.application, link.storage, link.sha256, link.size)
         if twin is None:
             return None
         try:
@@ -303,7 +299,7 @@ class Files:
         handle: str | None = None,
     ) -> FileLink:
         """The record of a new file. Made before anything is visible: it refuses texts that no database takes."""
-        now = int(self._clock() * 1000)
+        now = int(self.clock() * 1000)
         return FileLink(
             handle=handle or new_handle(),
             application=application.api_key,
@@ -316,33 +312,24 @@ class Files:
             path=room.path,
             sha256=sha256,
             uploaded=now,
-            expires=self._expiry(application, room, now, target.expires_in),
+            expires=self.expiry(application, room, now, target.expires_in),
             held=now if application.scan else None,
             source_url=target.source_url,
             lasting=target.expires_in,
         )
 
-    def _expiry(self, application: Application, room: Room, now: int, asked: int | None = None) -> int | None:
+    def expiry(self, application: Application, room: Room, now: int, asked: int | None = None) -> int | None:
         """When a file goes by itself, in ms since the epoch: the earliest of all that say so."""
         lent = self.development.keep if room.development else 0
         said = [seconds for seconds in (application.retention, asked, lent) if seconds]
         return now + min(said) * 1000 if said else None
 
-    @contextmanager
-    def _alone(self, blob: Blob, room: Room) -> Iterator[None]:
-        """Alone with an object whose key may be used again. Keys of ours never are."""
-        if not room.placing or self._locks is None:
-            yield
-            return
-        with self._locks.held(blob.storage, blob.key):
-            yield
-
     def _record(self, link: FileLink, room: Room) -> None:
         """Record a file whose bytes are visible; when that fails, they go, unless others refer to them."""
         try:
-            self._records.add_file(link, quota=self._quota(room))
+            self.records.add_file(link, quota=self._quota(room))
         except Exception:
-            self._drop_unshared(link.blob)
+            self.blobs.drop_unshared(link.blob)
             raise
 
     def overwrite(self, link: FileLink, upload: Upload) -> FileLink:
@@ -352,9 +339,9 @@ class Files:
         to judge the new content does not answer, and `Infected` when one found something: then the old content stays.
         """
         self._check(upload)
-        if upload.application.scan and not self._judged(upload.media):
+        if upload.application.scan and not self._judges.clean(upload.media):
             raise Busy("no scanner judged the new content")
-        now = int(self._clock() * 1000)
+        now = int(self.clock() * 1000)
         fresh = replace(
             link,
             mimetype=upload.mimetype,
@@ -364,28 +351,28 @@ class Files:
             sha256=upload.sha256,
             uploaded=now,
             version=link.version + 1,
-            expires=self._expiry(upload.application, upload.room, now, upload.target.expires_in or link.lasting),
+            expires=self.expiry(upload.application, upload.room, now, upload.target.expires_in or link.lasting),
             lasting=upload.target.expires_in or link.lasting,
             held=None,
             source_url=upload.target.source_url,
         )
-        with self._alone(upload.blob, upload.room):
+        with self.blobs.alone(upload.blob, upload.room):
             if upload.room.placing:
                 self._check_version(link)  # what was published cannot be taken back there
             upload.publish()
             try:
-                old = self._records.replace_file(link.handle, fresh, quota=self._quota(upload.room))
+                old = self.records.replace_file(link.handle, fresh, quota=self._quota(upload.room))
             except Exception:
-                self._drop_unshared(upload.blob)
+                self.blobs.drop_unshared(upload.blob)
                 raise
         self._forget_results(folder_of(link.application, link.handle, link.sha256))
         if old.blob != fresh.blob:
-            self._discard_listed([old.blob])
+            self.blobs.discard_listed([old.blob])
         self._tell("fp.overwrite", fresh)
         return fresh
 
     def _check_version(self, link: FileLink) -> None:
-        now = self._records.file(link.handle, application=link.application)
+        now = self.records.file(link.handle, application=link.application)
         if now is None:
             raise NotFound(f"{link.handle} is gone")
         if now.version != link.version:
@@ -397,31 +384,15 @@ class Files:
         """Have all scanners judge a held file. Clean: it may be read. Raises `Infected` when one found something; the file is
         gone then. When one does not answer, or none is there, it stays held, for the next time."""
         try:
-            if not self._judged(_Stored(link, self)):
+            if not self._judges.clean(_Stored(link, self)):
                 return link
         except Infected:
             with suppress(NotFound):  # what was put in its place meanwhile is judged by itself
                 self._destroy(link, content=link.sha256)
             raise
         with suppress(NotFound):
-            return self._records.judged(link)
+            return self.records.judged(link)
         return link
-
-    def _judged(self, media: Media | None) -> bool:
-        """Whether all scanners found something clean; not when one does not answer, or none is there. Raises `Infected`."""
-        if not self._scanners or media is None:
-            return False
-        for name, scanner in sorted(self._scanners.items()):
-            try:
-                with self._scanning:
-                    found = scanner.scan(media)
-            except Exception as error:  # whatever a scanner does, what was not judged is not clean
-                logger.error("scanner %s could not judge a file: %s", name, error)
-                return False
-            if found is not None:
-                logger.warning("scanner %s found %r", name, found[:200])
-                raise Infected(f"{name}: {found[:200]}")
-        return True
 
     # -- letting go
 
@@ -432,9 +403,9 @@ class Files:
         file can be restored for so long; nobody can read it.
         """
         if undo and not keep_blob:
-            now = int(self._clock() * 1000)
+            now = int(self.clock() * 1000)
             until = min(now + undo * 1000, link.expires or now + undo * 1000)
-            self._records.mark_file(link.handle, application=link.application, removed=now, expires=until)
+            self.records.mark_file(link.handle, application=link.application, removed=now, expires=until)
             self._forget_results(folder_of(link.application, link.handle, link.sha256))
         else:
             self._destroy(link, keep_blob=keep_blob)
@@ -442,45 +413,45 @@ class Files:
 
     def restore(self, application: Application, handle: str) -> FileLink:
         """Undo a deletion. Raises `NotFound` when it is too late."""
-        link = self._records.file(handle, application=application.api_key)
-        now = int(self._clock() * 1000)
+        link = self.records.file(handle, application=application.api_key)
+        now = int(self.clock() * 1000)
         if link is None or link.removed is None or (link.expires is not None and link.expires <= now):
             raise NotFound(f"no deleted file {handle!r}")
-        expires = self._expiry(application, self._room_of(application, link), link.uploaded, link.lasting)
-        return self._records.mark_file(
+        expires = self.expiry(application, self._room_of(application, link), link.uploaded, link.lasting)
+        return self.records.mark_file(
             handle, application=application.api_key, removed=None, expires=None if expires is None else max(expires, now + 1)
         )
 
     def _destroy(self, link: FileLink, *, keep_blob: bool = False, **only: Any) -> None:
         """`only`: for what a file that goes has to be still, as `Records.remove_file` has it."""
-        removed = self._records.remove_file(link.handle, application=link.application, keep_blob=keep_blob, **only)
+        removed = self.records.remove_file(link.handle, application=link.application, keep_blob=keep_blob, **only)
         self._forget_results(folder_of(removed.application, removed.handle, removed.sha256))
         if not keep_blob:
-            self._discard_listed([removed.blob])
+            self.blobs.discard_listed([removed.blob])
 
     def remove_application(self, api_key: str) -> None:
         """Delete an application with its secrets and files, and everything made of them. Raises `NotFound`."""
-        blobs = self._records.delete_application(api_key)
+        blobs = self.records.delete_application(api_key)
         self._forget_results(application_folder(api_key))
         self.discard(blobs)
 
     def tend(self, *, limit: int = 200) -> int:
         """What time does: files that have expired go, and scanners that did not answer are asked again. Returns how many files
         were dealt with; any process may do this at any time."""
-        now = int(self._clock() * 1000)
+        now = int(self.clock() * 1000)
         done = 0
-        for link in self._records.marked_files("expires", before=now, limit=limit):
+        for link in self.records.marked_files("expires", before=now, limit=limit):
             with suppress(NotFound):  # another process was quicker, or it was restored meanwhile
                 self._destroy(link, expired=now)
                 if link.removed is None:
                     self._tell("fp.delete", link)
                 done += 1
-        return done + (self._judge_again(now, limit) if self._scanners else 0)
+        return done + (self._judge_again(now, limit) if self._judges else 0)
 
     def _judge_again(self, now: int, limit: int) -> int:
         """Ask scanners again; returns how many files they judged. The others wait for their next turn behind all that wait."""
         done = 0
-        for link in self._records.marked_files("held", before=now - _AGAIN, limit=limit):
+        for link in self.records.marked_files("held", before=now - _AGAIN, limit=limit):
             with suppress(NotFound):
                 try:
                     judged = self.scan(link).held is None
@@ -489,7 +460,7 @@ class Files:
                 if judged:
                     done += 1
                 else:
-                    self._records.mark_file(link.handle, application=link.application, held=now)
+                    self.records.mark_file(link.handle, application=link.application, held=now)
         return done
 
     # -- reading and moving
@@ -499,136 +470,26 @@ class Files:
         return self.storage(link.storage).open(link.key, start=start, length=length)
 
     def move(self, application: Application, link: FileLink, storage: str) -> FileLink:
-        """Bring the bytes of a file to another storage of its application, by its name, or to the server's own; whole, and
-        checked against their digest. Readers of the old place go on; it is emptied.
-
-        Raises `StorageFault` for bytes that changed, `Busy` when the file was changed meanwhile, `NotFound` when it is gone or
-        has expired, or its bytes are missing.
-        """
-        if link.expires is not None and link.expires <= self._clock() * 1000:
-            raise NotFound("the file has expired")
-        room = self.storages.place(application, storage, link.path)
-        if room.storage == link.storage:
-            return link
-        target = self.storage(room.storage)
-        if isinstance(target, Placing):
-            key = self._free_key(room, link)
-            draft = target.place(key, mimetype=link.mimetype)
-        else:
-            key = new_key()
-            draft = target.create(key, mimetype=link.mimetype)
-        digest = hashlib.sha256()
-        try:
-            with self.open(link) as stream:
-                while piece := stream.read(_PIECE):
-                    digest.update(piece)
-                    draft.write(piece)
-            if len(link.sha256) == 64 and digest.hexdigest() != link.sha256:
-                raise StorageFault(f"the bytes of {link.handle} are not what was stored")
-            moved = self._moved(application, link, draft, Blob(room.storage, key), room)
-        finally:
-            draft.discard()
-        self._discard_listed([link.blob])
-        return moved
-
-    def _moved(self, application: Application, link: FileLink, draft: Draft, blob: Blob, room: Room) -> FileLink:
-        """Publish what was copied and say that the file is there now; when that fails, the copy goes."""
-        container = room.container if room.placing else link.container
-        ends = self._expiry_there(application, link, room)
-        with self._alone(blob, room):
-            draft.publish()
-            try:
-                return self._records.move_file(link, storage=blob.storage, key=blob.key, container=container, expires=ends)
-            except Exception:
-                self._drop_unshared(blob)
-                raise
-
-    def _free_key(self, room: Room, link: FileLink) -> str:
-        """Where a file that is moved goes: the path that was asked for, unless another file is there. Two files may have had
-        the same path where paths mean nothing; there they would be one object."""
-        key = f"{room.container}/{object_key(room.path, link.filename)}"
-        if not self._records.refers(Blob(room.storage, key), but=link.sha256):
-            return key
-        folder = effective_path(room.path).rpartition("/")[0]
-        return f"{room.container}/{object_key(f'{folder}/', link.filename)}"
-
-    def _expiry_there(self, application: Application, link: FileLink, room: Room) -> int | None:
-        """When a file goes that was moved: when it had to, and not earlier, unless that was because its place was only lent;
-        and at the latest when a place ends that is lent now."""
-        lent = self.development.keep * 1000
-        ends = link.expires
-        if link.removed is None and ends is not None and self.storages.is_lent(application, link.storage):
-            said = self._expiry(application, replace(room, development=False), link.uploaded, link.lasting)
-            ends = None if said is None else max(said, ends)
-        if not room.development or not lent:
-            return ends
-        lasts = int(self._clock() * 1000) + lent
-        return lasts if ends is None else min(ends, lasts)
+        """Bring the bytes of a file to another storage, as `moving.move` has it."""
+        return move(self, application, link, storage)
 
     # -- bytes without a file
 
     def discard(self, blobs: Sequence[Blob]) -> None:
-        """Delete bytes that nothing refers to any more, as `Records.blobs_to_delete` has them. What a storage cannot delete
-        now stays on that list, for the next start."""
-        self._records.blobs_deleted([blob for blob in blobs if self._deleted(blob)])
-
-    def _discard_listed(self, blobs: Sequence[Blob]) -> None:
-        """The same for those that no other file shares."""
-        self.discard([blob for blob in blobs if self._records.is_to_delete(blob)])
-
-    def _deleted(self, blob: Blob) -> bool:
-        """Delete bytes that are on the list, whether that went well; those of a key that may be used again, alone with it."""
-        try:
-            placing = self.storages.is_placing(blob.storage)
-        except SecureDeliveryError:
-            placing = False
-        if not placing or self._locks is None:
-            return self._drop(blob)
-        with self._locks.held(blob.storage, blob.key):
-            if not self._records.is_to_delete(blob):  # it was written again meanwhile
-                return False
-            if not self._drop(blob):
-                return False
-            self._records.blobs_deleted([blob])
-        return True
+        """Delete bytes that nothing refers to any more, as `Blobs.discard` has it."""
+        self.blobs.discard(blobs)
 
     def sweep(self) -> int:
         """Delete what should have been deleted before a crash, or when a storage failed; returns how many blobs."""
-        count, last = 0, None
-        while blobs := self._records.blobs_to_delete(after=last):
-            deleted = [blob for blob in blobs if self._deleted(blob)]
-            self._records.blobs_deleted(deleted)
-            count, last = count + len(deleted), blobs[-1]
-        return count
-
-    def _drop(self, blob: Blob) -> bool:
-        """Delete bytes; whether that went well. A storage that fails now is logged."""
-        try:
-            storage = self.storage(blob.storage)
-            try:
-                storage.remove(blob.key)
-            except StorageRefused:
-                if not isinstance(storage, Placing) or storage.readable:
-                    raise
-                logger.info("blob %s stays in storage %s, which is only written to", blob.key, blob.storage)
-        except SecureDeliveryError as fault:
-            logger.error("blob %s in storage %s could not be deleted: %s", blob.key, blob.storage, fault)
-            return False
-        return True
+        return self.blobs.sweep()
 
     def drop(self, storage: str, key: str) -> None:
         """Delete an object that was never recorded, unless a file is there."""
-        self._drop_unshared(Blob(storage, key))
+        self.blobs.drop_unshared(Blob(storage, key))
 
     def known(self, handle: str) -> bool:
         """Whether there is a record of this handle, if only of a file that was deleted and can be restored."""
-        return self._records.file(handle) is not None
-
-    def _drop_unshared(self, blob: Blob) -> None:
-        """Delete bytes that could not be recorded, unless a file refers to them; what cannot be told is left to `fsck`."""
-        with suppress(Exception):
-            if not self._records.refers(blob):
-                self._drop(blob)
+        return self.records.file(handle) is not None
 
     def _forget_results(self, folder: str) -> None:
         """Delete what was made of files that are recorded as gone or others already; so a failure must not undo that."""
