@@ -75,21 +75,39 @@ def verdict(row: Row) -> str:
     return {True: "met", False: "missed", None: ""}[row.met]
 
 
-def save(rows: Sequence[Row], about: dict[str, str], missing: dict[str, str], *, quick: bool) -> None:
-    """Write `results/latest.json` and the table in the README."""
+def save(
+    rows: Sequence[Row], about: dict[str, str], missing: dict[str, str], *, quick: bool, suites: Sequence[str] = ()
+) -> None:
+    """Write `results/latest.json` and the table in the README. Rows of suites that were not asked for stay as they were, and
+    the table says when each suite was run."""
     RESULTS.mkdir(exist_ok=True)
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    kept: dict[str, Any] = {"taken": now, "quick": quick, "machine": about, "missing": missing}
+    before_rows, taken = _earlier(suites)
+    taken |= dict.fromkeys(dict.fromkeys(row.suite for row in rows), f"{now}{', quick' if quick else ''}")
+    rows = [*before_rows, *rows]
+    kept: dict[str, Any] = {"taken": now, "quick": quick, "machine": about, "missing": missing, "suites": taken}
     kept["rows"] = [asdict(row) for row in rows]
     (RESULTS / "latest.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     text = README.read_text(encoding="utf-8")
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    README.write_text(f"{before}{_BEGIN}\n{_markdown(rows, about, missing, now, quick)}{_END}{after}", encoding="utf-8")
+    README.write_text(f"{before}{_BEGIN}\n{_markdown(rows, about, missing, taken)}{_END}{after}", encoding="utf-8")
 
 
-def _markdown(rows: Sequence[Row], about: dict[str, str], missing: dict[str, str], now: str, quick: bool) -> str:
-    lines = [f"\nTaken {now}{', with --quick: orientation only' if quick else ''}.", ""]
+def _earlier(suites: Sequence[str]) -> tuple[list[Row], dict[str, str]]:
+    """The rows of the last time, of the suites that were not run now, and when they were taken."""
+    path = RESULTS / "latest.json"
+    if not suites or not path.exists():
+        return [], {}
+    last = json.loads(path.read_text(encoding="utf-8"))
+    rows = [Row(**row) for row in last["rows"] if row["suite"] not in suites]
+    usual = f"{last['taken']}{', quick' if last['quick'] else ''}"
+    return rows, {row.suite: last.get("suites", {}).get(row.suite, usual) for row in rows}
+
+
+def _markdown(rows: Sequence[Row], about: dict[str, str], missing: dict[str, str], taken: dict[str, str]) -> str:
+    told = "; ".join(f"{suite} {when}" for suite, when in taken.items())
+    lines = [f"\nTaken: {told}. What is quick is for orientation only.", ""]
     lines += ["; ".join(f"{name} {value}" for name, value in about.items()) + ".", ""]
     lines += ["| what / against what | result | quartiles | target | | ours | theirs |", "|---|--:|--:|--:|---|--:|--:|"]
     for row in rows:

@@ -92,7 +92,8 @@ def main() -> int:
     if arguments.save:
         from plot import draw
 
-        save(rows, machine() | {"load when it began": about["load when it began"]}, missing, quick=arguments.quick)
+        told = machine() | {"load when it began": about["load when it began"]}
+        save(rows, told, missing, quick=arguments.quick, suites=wanted if arguments.only else ())
         draw()
     return 1 if missing or any(row.met is False for row in rows) else 0
 
