@@ -40,6 +40,8 @@ HEIGHT = {
     "secure_delivery.plugin.hookspecs": 2.0,
     "secure_delivery.plugin.manager": 2.1,
     "secure_delivery.plugin.testing_scanners": 2.2,
+    "secure_delivery.plugin.tries": 2.0,
+    "secure_delivery.plugin.reader": 2.0,
     "secure_delivery.plugin.testing": 2.25,
     "secure_delivery.plugin": 2.3,
     "secure_delivery.builtin": 2.4,

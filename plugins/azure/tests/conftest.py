@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from azure_stage import HOST, Azurite, Stage, WayOut, azurite_program
 
+from secure_delivery.plugin.tries import Patience
 from secure_delivery_azure import AzureProvider, options
 from secure_delivery_azure.storage import AzureStorage
-from secure_delivery_azure.tries import Patience
 
 #: Quick to give up, and no pause is waited for.
 HASTE = Patience(connect=5.0, read=20.0, tries=4, pause=0.5, sleep=lambda seconds: None)

@@ -25,8 +25,8 @@ from secure_delivery.plugin import (
     StorageFull,
     StorageRefused,
 )
+from secure_delivery.plugin.tries import Patience
 from secure_delivery_azure.storage import AzureStorage
-from secure_delivery_azure.tries import Patience
 
 Connect = Callable[..., AzureStorage]
 MEGABYTE = 1 << 20

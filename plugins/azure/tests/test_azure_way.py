@@ -31,9 +31,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from secure_delivery.plugin import SecureDeliveryError, StorageFault, StorageRefused
+from secure_delivery.plugin.tries import Patience
 from secure_delivery_azure import AzureProvider, options
 from secure_delivery_azure.storage import AzureStorage
-from secure_delivery_azure.tries import Patience
 
 Connect = Callable[..., AzureStorage]
 HASTE = Patience(connect=5.0, read=5.0, tries=2, sleep=lambda seconds: None)

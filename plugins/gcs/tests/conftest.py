@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from gcs_fake import FakeGcs, ServiceKey, WayOut, emulator
 
+from secure_delivery.plugin.tries import Patience
 from secure_delivery_gcs import GcsProvider, options
 from secure_delivery_gcs.storage import GcsStorage
-from secure_delivery_gcs.tries import Patience
 
 #: Quick to give up, and no pause is waited for.
 HASTE = Patience(connect=5.0, read=5.0, tries=4, pause=0.5, sleep=lambda seconds: None)

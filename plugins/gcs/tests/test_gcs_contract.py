@@ -12,9 +12,9 @@ from gcs_fake import FakeGcs, WayOut, emulator
 
 from secure_delivery.plugin import Storage
 from secure_delivery.plugin.testing import StorageContract
+from secure_delivery.plugin.tries import Patience
 from secure_delivery_gcs import GcsProvider, options
 from secure_delivery_gcs.kept import KeptBlobs
-from secure_delivery_gcs.tries import Patience
 
 HASTE = Patience(sleep=lambda seconds: None)
 

@@ -22,9 +22,9 @@ from secure_delivery.plugin import (
     StorageFull,
     StorageRefused,
 )
+from secure_delivery.plugin.tries import Patience
 from secure_delivery_gcs import GcsProvider, options
 from secure_delivery_gcs.storage import GcsStorage
-from secure_delivery_gcs.tries import Patience
 
 Connect = Callable[..., GcsStorage]
 MEGABYTE = 1 << 20

@@ -25,9 +25,9 @@ from cryptography.x509.oid import NameOID
 from gcs_fake import FakeGcs, ServiceKey, WayOut
 
 from secure_delivery.plugin import StorageFault, StorageRefused
+from secure_delivery.plugin.tries import Patience
 from secure_delivery_gcs import GcsProvider, options
 from secure_delivery_gcs.storage import GcsStorage
-from secure_delivery_gcs.tries import Patience
 
 Connect = Callable[..., GcsStorage]
 HASTE = Patience(connect=5.0, read=5.0, tries=2, sleep=lambda seconds: None)

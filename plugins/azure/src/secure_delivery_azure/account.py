@@ -12,9 +12,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from secure_delivery.plugin import Dial
+from secure_delivery.plugin.tries import Patience
 
 from .options import Options
-from .tries import Patience
 
 if TYPE_CHECKING:
     from requests import Response, Session

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 from secure_delivery.plugin import SecureDeliveryError, StorageFault, TooLarge
+from secure_delivery.plugin.tries import again
 
 from .account import BLOCK, Account
 from .faults import judging
-from .tries import again
 
 _MOST_BLOCKS = 50_000  # of one blob
 

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from secure_delivery.plugin import BadRequest, Dial, NotFound, StorageFault, StorageRefused
+from secure_delivery.plugin.reader import Answer, Fetch, open_blob
+from secure_delivery.plugin.tries import Judge, Patience, Verdict, again
 
 from . import advice, keys
 from .account import Account
 from .draft import AzureDraft
 from .faults import Answered, judging
 from .options import Options
-from .reader import Answer, Fetch, open_blob
-from .tries import Judge, Patience, Verdict, again
 
 if TYPE_CHECKING:
     from requests import Response

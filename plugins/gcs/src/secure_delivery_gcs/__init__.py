@@ -22,11 +22,11 @@ from secure_delivery.plugin import (
     StorageProvider,
     hookimpl,
 )
+from secure_delivery.plugin.tries import Patience
 
 from . import keys, options
 from .kept import KeptBlobs
 from .storage import GcsStorage
-from .tries import Patience
 
 __all__ = ["GcsProvider", "register_storage_providers", "register_storages", "self_test"]
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from secure_delivery.plugin import Dial, StorageRefused
+from secure_delivery.plugin.tries import Patience
 
 from .options import Options
-from .tries import Patience
 
 if TYPE_CHECKING:
     from requests import Response, Session

@@ -15,10 +15,10 @@ import re
 from typing import Any
 
 from secure_delivery.plugin import SecureDeliveryError, StorageFault
+from secure_delivery.plugin.tries import Verdict, again
 
 from .account import Account
 from .faults import Answered, judging
-from .tries import Verdict, again
 
 CHUNK = 8 << 20  # bytes; a multiple of 256 KiB, as the protocol demands
 _CANCEL = (3.0, 3.0)  # seconds for a connection and an answer

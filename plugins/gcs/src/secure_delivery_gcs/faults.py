@@ -13,8 +13,7 @@ import re
 from typing import Any
 
 from secure_delivery.plugin import NotFound, StorageFault, StorageFull, StorageRefused
-
-from .tries import Judge, Verdict, on_the_way
+from secure_delivery.plugin.tries import Judge, Verdict, on_the_way
 
 _REASON = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MOST = 8192  # bytes of an answer that are looked at

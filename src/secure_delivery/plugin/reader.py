@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
-from secure_delivery.plugin import StorageFault
+from ..gate.errors import StorageFault
 
 _BUFFER = 1 << 17  # bytes asked of the connection at once
 _PIECE = 1 << 20

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from secure_delivery.plugin import SecureDeliveryError, StorageFault, StorageRefused
+from ..gate.errors import SecureDeliveryError, StorageFault, StorageRefused
 
 T = TypeVar("T")
 _DEEPEST = 30  # exceptions looked at in one chain
