@@ -42,6 +42,7 @@ HEIGHT = {
     "secure_delivery.plugin.testing_scanners": 2.2,
     "secure_delivery.plugin.tries": 2.0,
     "secure_delivery.plugin.reader": 2.0,
+    "secure_delivery.plugin.dialled": 2.0,
     "secure_delivery.plugin.testing": 2.25,
     "secure_delivery.plugin": 2.3,
     "secure_delivery.builtin": 2.4,

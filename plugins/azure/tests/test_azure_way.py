@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import pytest
@@ -165,10 +165,12 @@ def certified(folder: Path, host: str) -> tuple[Path, ssl.SSLContext]:
 
 
 class _Accepting(BaseHTTPRequestHandler):
-    """Takes whatever is put."""
+    """Takes whatever is put, and keeps it in `taken`."""
+
+    taken: list[bytes]
 
     def do_PUT(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.taken.append(self.rfile.read(int(self.headers["Content-Length"])))
         self.send_response(201)
         self.send_header("ETag", '"1"')
         self.send_header("Content-Length", "0")
@@ -178,15 +180,22 @@ class _Accepting(BaseHTTPRequestHandler):
         """Nothing is printed."""
 
 
+class Secured(NamedTuple):
+    port: int
+    authority: Path
+    taken: list[bytes]
+
+
 @pytest.fixture(params=[HOST])
-def secured(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, Path]]:
+def secured(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Secured]:
     authority, context = certified(tmp_path, request.param)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Accepting)
+    taken: list[bytes] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Accepting,), {"taken": taken}))
     server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield server.server_address[1], authority
+    yield Secured(server.server_address[1], authority, taken)
     server.shutdown()
     server.server_close()
     thread.join()
@@ -198,30 +207,33 @@ def in_secured(port: int, texts: dict[str, Any]) -> AzureStorage:
 
 
 def test_https_works_with_an_authority_that_is_trusted(
-    secured: tuple[int, Path], texts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    secured: Secured, texts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port, authority = secured
+    port, authority, taken = secured
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     put(in_secured(port, texts), "a", b"data")
+    assert taken == [b"data"]
 
 
 def test_a_certificate_that_is_not_trusted_is_refused(
-    secured: tuple[int, Path], texts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    secured: Secured, texts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port, authority = secured
+    port, authority, taken = secured
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
     with pytest.raises(StorageRefused, match="certificate"):
         put(in_secured(port, texts), "a", b"data")
+    assert taken == [], "nothing was said to a server that nobody vouches for"
 
 
 @pytest.mark.parametrize("secured", ["elsewhere.test"], indirect=True)
 def test_a_certificate_for_another_host_is_refused(
-    secured: tuple[int, Path], texts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    secured: Secured, texts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port, authority = secured
+    port, authority, taken = secured
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     with pytest.raises(StorageRefused, match="certificate"):
         put(in_secured(port, texts), "a", b"data")
+    assert taken == [], "nothing was said to a server that nobody vouches for"
 
 
 # --------------------------------------------------------------------------------------------------------- signed URLs

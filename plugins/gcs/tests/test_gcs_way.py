@@ -204,7 +204,7 @@ def test_a_certificate_for_another_host_is_refused(
 def test_a_session_cannot_be_talked_into_not_verifying(secured: tuple[FakeGcs, Path]) -> None:
     import requests
 
-    from secure_delivery_gcs.dialled import equip
+    from secure_delivery.plugin.dialled import equip
 
     fake, _ = secured
     session = equip(requests.Session(), WayOut({fake.HOST: fake.port}))

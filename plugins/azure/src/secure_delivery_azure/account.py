@@ -77,7 +77,7 @@ class Account:
         if self._session is None:
             import requests
 
-            from .dialled import equip
+            from secure_delivery.plugin.dialled import equip
 
             self._session = equip(requests.Session(), self._dial, insecure=self.options.insecure)
         return self._session

@@ -82,7 +82,7 @@ class Account:
         from google.cloud.storage import Client  # type: ignore[import-untyped]
         from google.oauth2 import service_account
 
-        from .dialled import equip
+        from secure_delivery.plugin.dialled import equip
 
         account = self.options.account
         try:

@@ -1,6 +1,7 @@
 """HTTP sessions whose every connection comes from a `Dial`: one guarded way out, whatever a client library does.
 
-Knows: requests and urllib3, so it is imported late. Must not know: any provider.
+Knows: requests and urllib3, which a plugin that calls this brings itself; nothing here imports it but such a plugin, late.
+Must not know: any provider.
 
 * Connections: the pools open none themselves. Proxies, certificate bundles and passwords of the environment play no part.
 * TLS: certificates are verified against the system's authorities, whatever a caller says.
@@ -21,7 +22,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from secure_delivery.plugin import Dial
+from .protocols import Dial
 
 #: Carries the query from the adapter to the connection; it never leaves this process.
 _QUERY = "X-Secure-Delivery-Query"
