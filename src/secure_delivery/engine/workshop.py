@@ -111,6 +111,10 @@ class ChainWorkshop:
         answer, results = self._ask({"run": program, "choices": dict(choices or {}), "given": given})
         return [self._result(name, descriptor) for name, descriptor in zip(answer["files"], results, strict=True)]
 
+    def spare(self) -> BinaryIO:
+        _, (descriptor,) = self._ask({"spare": True})
+        return open(os.dup(descriptor), "r+b")  # noqa: PTH123 - a descriptor has no path
+
     def _number(self, media: Media) -> int:
         """The number of a media's descriptor; what is only in memory is written to a file that the worker lends."""
         if not isinstance(media, FileOf):

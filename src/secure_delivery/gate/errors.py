@@ -167,6 +167,21 @@ class Unsupported(SecureDeliveryError):
     sentence = "This kind of file cannot be processed."
 
 
+class Encrypted(Unsupported):
+    """A file that only its password opens. No other previewer can do better."""
+
+    code = "encrypted"
+    status = 422
+    sentence = "The file is encrypted."
+
+
+class MissingDependency(Unsupported):
+    """What would handle this file needs a program or library that is not installed; the detail names it."""
+
+    code = "missing_dependency"
+    sentence = "This server lacks a program that this kind of file needs."
+
+
 class NotProvided(SecureDeliveryError):
     """A documented task that needs a provider nobody installed."""
 
@@ -198,6 +213,13 @@ class ProcessingLimit(SecureDeliveryError):
     code = "processing_limit"
     status = 422
     sentence = "The file needs more time or memory to process than is allowed."
+
+
+class TimedOut(ProcessingLimit):
+    """It took longer than it may."""
+
+    code = "timed_out"
+    sentence = "The file takes longer to process than is allowed."
 
 
 class Busy(SecureDeliveryError):

@@ -17,12 +17,11 @@ from collections.abc import Mapping
 
 import pluggy
 
+from .previewing import Extractor, Previewer
 from .protocols import (
     CloudSource,
     Detector,
     Event,
-    Extractor,
-    Previewer,
     Program,
     Queue,
     Scanner,

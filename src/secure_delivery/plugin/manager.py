@@ -24,13 +24,11 @@ import pluggy
 from ..gate.errors import ConfigurationError
 from . import hookspecs
 from .params import Param
+from .previewing import Extractor, Needs, Previewer
 from .protocols import (
     CloudSource,
     Detector,
     Event,
-    Extractor,
-    Needs,
-    Previewer,
     Program,
     Queue,
     Scanner,
@@ -90,16 +88,28 @@ _KINDS: Mapping[str, _Kind] = {
     ),
     "previewers": _Kind(
         Previewer,
-        ("preview", "warm"),
+        ("preview", "probe", "warm"),
         {
             "mimetypes": _texts,
             "extensions": _texts,
             "priority": lambda value: isinstance(value, int),
+            "family": lambda value: isinstance(value, str),
             "needs": lambda value: isinstance(value, Needs),
         },
     ),
-    "extractors": _Kind(Extractor, ("extract", "warm"), {"section": lambda value: isinstance(value, str)}),
-    "queues": _Kind(Queue, ("announce",)),
+    "extractors": _Kind(
+        Extractor,
+        ("extract", "read", "probe", "warm"),
+        {
+            "section": lambda value: isinstance(value, str),
+            "call": lambda value: value in ("stat", "exif"),
+            "schema": lambda value: isinstance(value, Mapping),
+            "mimetypes": _texts,
+            "extensions": _texts,
+            "needs": lambda value: isinstance(value, Needs),
+        },
+    ),
+    "queues": _Kind(Queue, ("announce", "serve")),
     "scanners": _Kind(Scanner, ("scan", "warm")),
     "cloud_sources": _Kind(CloudSource, ("list", "fetch")),
 }

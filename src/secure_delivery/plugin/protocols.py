@@ -109,6 +109,11 @@ class Workshop(Protocol):
         """Ask a detector (`faces`, `ocr`, `tags`, ...). Raises `NotProvided`, and the faults of the detector."""
         ...
 
+    def spare(self) -> BinaryIO:
+        """An empty file to write and read, for what does not fit into memory; nobody else sees it, and it is gone with the
+        job. At most eight. Raises `ProcessingLimit`. The caller closes it."""
+        ...
+
     def run(self, program: str, files: Sequence[Media] = (), choices: Mapping[str, str | int] | None = None) -> Sequence[Media]:
         """Have an external program work on files, in a confined process of its own; what it left in its output folder,
         sorted by name.
@@ -469,53 +474,30 @@ class StorageProvider(Protocol):
         ...
 
 
-# --------------------------------------------------------------------------------- previews, metadata, queues, scanning
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What a previewer or extractor depends on besides Python: external programs, network (none unless said)."""
-
-    programs: tuple[str, ...] = ()
-    network: bool = False
-
-
-@runtime_checkable
-class Previewer(Protocol):
-    """Makes page pictures of one family of files. The highest `priority` is tried first, the next when it fails."""
-
-    @property
-    def mimetypes(self) -> tuple[str, ...]: ...
-
-    @property
-    def extensions(self) -> tuple[str, ...]: ...
-
-    @property
-    def priority(self) -> int: ...
-
-    @property
-    def needs(self) -> Needs: ...
-
-    def preview(self, work: Work) -> Any:
-        """Yield one `Media` per wanted page, as soon as each is ready."""
-        ...
-
-
-@runtime_checkable
-class Extractor(Protocol):
-    """Reads one named section of metadata, JSON-able. One that fails is reported in the result and fails nothing else."""
-
-    @property
-    def section(self) -> str: ...
-
-    def extract(self, media: Media) -> Mapping[str, Any]: ...
+# ---------------------------------------------------------------------------------------------------- queues, scanning
 
 
 @runtime_checkable
 class Queue(Protocol):
     """Tells workers that a job waits. Only the job's id travels; the job table is the truth, so a lost message is no loss."""
 
-    def announce(self, job_id: str) -> None: ...
+    def announce(self, job_id: str, *, cost: str, delay: float = 0.0) -> None:
+        """Say that a job waits. `cost` is its class, `light` or `heavy`, for routing; `delay` is seconds until it may begin.
+
+        Called after the job was recorded. Raising is allowed and costs nothing but time: it is announced again later.
+        """
+        ...
+
+
+@runtime_checkable
+class Serving(Protocol):
+    """A queue with workers of its own, which `secure-delivery worker` starts."""
+
+    def serve(self, run: Callable[[str], None], *, concurrency: int) -> None:
+        """Take ids and call `run` with each, at most `concurrency` at a time, until told to stop by SIGTERM or SIGINT, then
+        finish what was begun and return. `run` is thread-safe, returns when the job is over or not to be had, and never
+        raises for what is wrong with a job. An id is acknowledged after `run` returned. Must not fork."""
+        ...
 
 
 @runtime_checkable
@@ -529,17 +511,6 @@ class Scanner(Protocol):
         judged.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """One piece of preview work: the file, the pages wanted (from 1), a size hint in pixels, limits, a private folder."""
-
-    media: Media
-    pages: tuple[int, ...]
-    size: tuple[int, int] | None
-    limits: WorkLimits
-    scratch: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

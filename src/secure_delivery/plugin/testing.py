@@ -15,6 +15,7 @@ import hashlib
 import json
 import random
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -48,6 +49,9 @@ class SimpleWorkshop:
         if detector not in self.detectors:
             raise NotProvided(f"no detector {detector!r}")
         return self.detectors[detector].detect(media, options or {}, self.limits)
+
+    def spare(self) -> BinaryIO:
+        return tempfile.TemporaryFile()  # the caller closes it
 
     def run(self, program: str, files: Sequence[Media] = (), choices: Mapping[str, str | int] | None = None) -> Sequence[Media]:
         raise Unsupported(f"a simple workshop has no program {program!r}")
