@@ -6,13 +6,13 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from secure_delivery.gate.errors import ConfigurationError
-from secure_delivery.plugin import Event, Needs, Param, Program, Settings, hookimpl, text
+from secure_delivery.plugin import Event, Needs, Page, Param, Program, Settings, Work, hookimpl, text
 from secure_delivery.plugin.manager import KINDS, PluginReport, Registry, load
 from secure_delivery.plugin.testing import MemoryFile, TransformationContract, content
 
@@ -39,20 +39,27 @@ class TestSuffixHoldsTheContract(TransformationContract):
 class Pages:
     mimetypes = ("application/pdf",)
     extensions = ("pdf",)
+    family = "document"
     needs = Needs(programs=("render",))
 
     def __init__(self, priority: int) -> None:
         self.priority = priority
 
-    def preview(self, work: Any) -> Iterator[MemoryFile]:
-        yield MemoryFile(b"", "image/png")
+    def preview(self, work: Work) -> Iterator[Page]:
+        yield Page(number=1, media=MemoryFile(b"", "image/png"))
 
 
 class Section:
+    call = "exif"
+    schema: Mapping[str, Any] = MappingProxyType({"type": "object"})
+    mimetypes = ("image/*",)
+    extensions = ()
+    needs = Needs()
+
     def __init__(self, section: str) -> None:
         self.section = section
 
-    def extract(self, media: Any) -> dict[str, Any]:
+    def extract(self, work: Work) -> dict[str, Any]:
         return {}
 
 
@@ -296,6 +303,13 @@ def _with(thing: Any, **attributes: Any) -> Any:
     return thing
 
 
+def _without(thing: Any, name: str) -> Any:
+    """The thing with a class of its own that lacks an attribute."""
+    kept = {key: value for key, value in vars(type(thing)).items() if key not in (name, "__dict__", "__weakref__")}
+    thing.__class__ = type(type(thing).__name__, (), kept)
+    return thing
+
+
 async def _async(*_: Any) -> None: ...
 
 
@@ -327,8 +341,15 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "params of text": ("transformations", {"suffix": _with(Suffix(), params=("word",))}, "params"),
     "a number as version": ("transformations", {"suffix": _with(Suffix(), version=1)}, "version"),
     "mimetypes as text": ("previewers", {"pages": _with(Pages(1), mimetypes="application/pdf")}, "mimetypes"),
+    "extensions as a list": ("previewers", {"pages": _with(Pages(1), extensions=["pdf"])}, "extensions"),
+    "a family that is no text": ("previewers", {"pages": _with(Pages(1), family=None)}, "family"),
+    "no family": ("previewers", {"pages": _without(Pages(1), "family")}, "lacks a part"),
+    "asynchronous probe": ("previewers", {"pages": _with(Pages(1), probe=_async)}, "probe"),
     "priority as text": ("previewers", {"pages": _with(Pages(1), priority="high")}, "priority"),
     "needs as text": ("previewers", {"pages": _with(Pages(1), needs="soffice")}, "needs"),
+    "a call that nobody knows": ("extractors", {"exif": _with(Section("exif"), call="read")}, "call"),
+    "a schema as text": ("extractors", {"exif": _with(Section("exif"), schema="{}")}, "schema"),
+    "asynchronous read": ("extractors", {"exif": _with(Section("exif"), read=_async)}, "read"),
     "another section": ("extractors", {"exif": Section("xmp")}, "section"),
     "a property that raises": ("extractors", {"exif": type("E", (Section,), {"section": property(_unreadable)})}, "instance"),
 }
@@ -343,11 +364,10 @@ def test_a_wrong_thing_is_that_plugins_failure_only(kind: str, things: Any, says
 
 
 def test_a_thing_whose_attributes_raise_is_that_plugins_failure_only() -> None:
-    class Unreadable:
-        section = property(_unreadable)
+    class Unreadable(Section):
+        section = property(_unreadable)  # type: ignore[assignment]
 
-        def extract(self, media: Any) -> dict[str, Any]:
-            return {}
+        def __init__(self) -> None: ...
 
     registry = load(extra={"wrong": offering(extractors={"exif": Unreadable()}), "good": GOOD})
     assert report(registry, "wrong").problem == "OSError: no such device"
