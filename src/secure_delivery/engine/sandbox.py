@@ -32,6 +32,8 @@ from ..gate.errors import (
     Busy,
     ConfigurationError,
     Corrupt,
+    Encrypted,
+    MissingDependency,
     NotProvided,
     Overloaded,
     ProcessingLimit,
@@ -40,6 +42,7 @@ from ..gate.errors import (
     StorageFault,
     StorageFull,
     TaskURLError,
+    TimedOut,
     TooLarge,
     Unsupported,
 )
@@ -60,12 +63,15 @@ _FAULTS: dict[str, type[SecureDeliveryError]] = {
     for fault in (
         BadRequest,
         Corrupt,
+        Encrypted,
+        MissingDependency,
         NotProvided,
         ProcessingLimit,
         SourceFault,
         StorageFault,
         StorageFull,
         TaskURLError,
+        TimedOut,
         TooLarge,
         Unsupported,
     )
@@ -412,7 +418,7 @@ def _report(answer: Mapping[str, Any]) -> dict[str, Any]:
     """The report of a child that ended well. Raises `ProcessingLimit` or `Corrupt` for others."""
     status = int(answer["status"])
     if answer["expired"]:
-        raise ProcessingLimit("the wall limit was reached")
+        raise TimedOut("the wall limit was reached")
     if status in (-signal.SIGXCPU, -signal.SIGKILL):
         raise ProcessingLimit("the CPU limit was reached, or the machine ran out of memory")
     if status == sandbox_wire.OUT_OF_MEMORY:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
-from ..gate.errors import ConfigurationError, ProcessingLimit
+from ..gate.errors import ConfigurationError, ProcessingLimit, TimedOut
 from . import sandbox_wire
 
 STOP = 0.5  # seconds a worker has to end by itself
@@ -124,7 +124,7 @@ class Place:
         except (EOFError, OSError, ValueError) as error:
             self.stop()
             if isinstance(error, TimeoutError):
-                raise ProcessingLimit("the worker did not keep the deadline") from None
+                raise TimedOut("the worker did not keep the deadline") from None
             if taken:
                 raise ProcessingLimit("the worker ended during the job") from None
             return None

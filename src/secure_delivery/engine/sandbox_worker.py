@@ -39,7 +39,7 @@ from ..gate.errors import (
 from ..plugin import manager
 from ..plugin.protocols import Asking, Detector, Media, Transformation, Warm, WorkLimits
 from ..plugin.selection import providers
-from . import confine, sandbox_wire
+from . import confine, page_work, sandbox_wire
 from .programs import Programs, Request
 from .workshop import ChainWorkshop, FileOf, copy
 
@@ -164,7 +164,8 @@ def _prepare(hello: Mapping[str, Any]) -> tuple[_Shop, list[str]]:
     problems += [f"{report.name}: {report.problem}" for report in registry.reports if report.problem and report.name in extra]
     warm = hello["warm"]
     first = [*registry.transformations, *registry.detectors] if warm is None else warm
-    stock = _Stock(transformations=registry.transformations, detectors=registry.detectors)
+    tasks = {**registry.transformations, **page_work.tasks(registry)}
+    stock = _Stock(transformations=tasks, detectors=registry.detectors)
     problems += stock.prepare(first)
     _offer_to_the_oom_killer()
     confine.shield()

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: How a try may end: the codes of refusals (all of them a 4xx), and `200` for a file that comes out harmless.
-REFUSALS: Mapping[str, int] = {"too_large": 413, "unsupported": 415, "corrupt": 422, "processing_limit": 422}
+REFUSALS: Mapping[str, int] = {
+    "too_large": 413,
+    "unsupported": 415,
+    "corrupt": 422,
+    "encrypted": 422,
+    "processing_limit": 422,
+    "timed_out": 422,
+}
 
 #: Where the hostile file goes. `{file}` is its handle, `{good}` that of a good picture, `{key}` the application's.
 CHAINS: Mapping[str, str] = {
