@@ -180,3 +180,123 @@ blob_to_delete = sa.Table(
     column("storage", sa.Text, reason="name of the storage that holds bytes without a file", primary_key=True),
     column("key", sa.Text, reason="where they are in it, until they are deleted", primary_key=True),
 )
+
+webhook = sa.Table(
+    "webhook",
+    metadata,
+    column("id", sa.Text, reason="names the endpoint in lists and binds the sealed secrets to this row", primary_key=True),
+    _owner(),
+    column("url", sa.Text, reason="where events are sent"),
+    column("events", sa.JSON, reason="names of the events that it wants; an empty list means all"),
+    column("secret", sa.Text, reason="what signs, encrypted by the vault for exactly this row"),
+    column("previous", sa.Text, nullable=True, reason="the secret before, sealed; it signs too until its time is over"),
+    column("until", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; when the secret before stops signing"),
+    column("state", sa.Text, reason="active; off by its owner; gone, because the endpoint itself said so"),
+    column("created", sa.BigInteger, reason="milliseconds since the epoch; order of lists"),
+    sa.Index(None, "application"),
+)
+
+webhook_delivery = sa.Table(
+    "webhook_delivery",
+    metadata,
+    column("id", sa.Text, reason="names the delivery in the log and binds what is sealed to this row", primary_key=True),
+    _owner(),
+    column(
+        "webhook",
+        sa.Text,
+        sa.ForeignKey("webhook.id", ondelete="CASCADE"),
+        nullable=True,
+        reason="the endpoint it is for; none when a request named an address of its own",
+    ),
+    column("url", sa.Text, nullable=True, reason="the address that a request named, sealed: such addresses hold credentials"),
+    column("lane", sa.Text, reason="deliveries of one lane wait for each other, so that a dead receiver delays no other"),
+    column("event", sa.Text, reason="name of the event, shown in the log"),
+    column("event_id", sa.Text, reason="sent with every try, so that receivers can tell repetitions"),
+    column("job", sa.Text, nullable=True, reason="the job it tells of: its body can be made again from the job's record"),
+    column("body", sa.Text, nullable=True, reason="what is sent, sealed; goes early when it tells of a file's content"),
+    column("size", sa.BigInteger, reason="bytes of the body; statistics"),
+    column("state", sa.Text, reason="waiting, sending, delivered or failed"),
+    column("due", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; next try, or the end of the lease"),
+    column("fence", sa.BigInteger, reason="grows with each lease: who has lost one cannot report any more"),
+    column("attempts", sa.BigInteger, reason="tries so far; statistics"),
+    column("earlier", sa.BigInteger, reason="tries before it was sent again by hand: the delays begin anew there"),
+    column("status", sa.BigInteger, nullable=True, reason="status of the last answer, shown in the log"),
+    column("answer", sa.Text, nullable=True, reason="start of the last answer, or what went wrong; shown in the log"),
+    column("created", sa.BigInteger, reason="milliseconds since the epoch; order of the log"),
+    column("finished", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; the log forgets it by its age"),
+    sa.Index(None, "application", "created", "id"),
+    sa.Index(None, "webhook"),
+    sa.Index(None, "job"),
+)
+#: Of very many deliveries few wait, and those that are over leave by age.
+for _name in ("due", "finished"):
+    _there = webhook_delivery.c[_name].is_not(None)
+    sa.Index(f"ix_webhook_delivery_{_name}", webhook_delivery.c[_name], sqlite_where=_there, postgresql_where=_there)
+
+webhook_attempt = sa.Table(
+    "webhook_attempt",
+    metadata,
+    column(
+        "delivery",
+        sa.Text,
+        sa.ForeignKey("webhook_delivery.id", ondelete="CASCADE"),
+        reason="the delivery that was tried",
+        primary_key=True,
+    ),
+    column("number", sa.BigInteger, reason="which try it was, from 1", primary_key=True),
+    column("started", sa.BigInteger, reason="milliseconds since the epoch; shown in the log"),
+    column("took", sa.BigInteger, reason="milliseconds; shown in the log"),
+    column("status", sa.BigInteger, nullable=True, reason="status of the answer, shown in the log"),
+    column("answer", sa.Text, nullable=True, reason="start of the answer, or what went wrong; shown in the log"),
+)
+
+job = sa.Table(
+    "job",
+    metadata,
+    column("id", sa.Text, reason="UUID by which clients ask; names of results derive from it", primary_key=True),
+    _owner(),
+    column("kind", sa.Text, reason="what is to be done: which code runs it"),
+    column(
+        "state",
+        sa.Text,
+        reason="waiting until run_at, queued, started, success, failure or cancelled",
+    ),
+    column("step", sa.Text, reason="how far a started job is, for whoever looks at it"),
+    column("urgency", sa.BigInteger, reason="order of jobs of one application, lowest first"),
+    column("cost", sa.Text, reason="light or heavy, by which queues route"),
+    column("run_at", sa.BigInteger, reason="milliseconds since the epoch; not begun earlier"),
+    column("attempts", sa.BigInteger, reason="how often it was begun: one that ends its worker each time is given up"),
+    column("fence", sa.BigInteger, reason="grows with each holder, so that one who lost it can write nothing any more"),
+    column("lease", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; until when its holder may be silent"),
+    column("worker", sa.Text, nullable=True, reason="who holds it"),
+    column("cancelling", sa.BigInteger, reason="1 when its holder is to give it up"),
+    column("told", sa.BigInteger, reason="milliseconds since the epoch; when a queue was last told of it"),
+    column("key", sa.Text, nullable=True, reason="idempotency key: asking again gives the same job"),
+    column("sealed", sa.Text, nullable=True, reason="the request, which may hold credentials in addresses; gone with success"),
+    column("data", sa.JSON, nullable=True, reason="the requester's own data, which answers repeat untouched"),
+    column("result", sa.JSON, nullable=True, reason="name, size, type and statistics, and where results are; no content"),
+    column("error", sa.JSON, nullable=True, reason="code and public sentence of a failure"),
+    column("created", sa.BigInteger, reason="milliseconds since the epoch; order of lists"),
+    column("started", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; statistics"),
+    column("finished", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; statistics, end of keeping"),
+    column("purged", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; when the last file of it was deleted"),
+    sa.UniqueConstraint("application", "key"),
+    sa.Index(None, "state", "application", "urgency", "run_at", "id"),  # the next job of an application
+    sa.Index(None, "state", "run_at"),  # what is due, and (as told) what nobody holds
+    sa.Index(None, "application", "created", "id"),
+)
+for _name in ("lease", "finished"):
+    sa.Index(
+        f"ix_job_{_name}", job.c[_name], sqlite_where=job.c[_name].is_not(None), postgresql_where=job.c[_name].is_not(None)
+    )
+
+job_trace = sa.Table(
+    "job_trace",
+    metadata,
+    column("job", sa.Text, sa.ForeignKey("job.id", ondelete="CASCADE"), reason="the job it is about", primary_key=True),
+    column("number", sa.BigInteger, reason="order within the job", primary_key=True),
+    column("at", sa.BigInteger, reason="milliseconds since the epoch"),
+    column("what", sa.Text, reason="what happened: a folder made, a file written, sent or deleted"),
+    column("place", sa.Text, reason="where it was: the name of a folder, a storage, a host"),
+    column("size", sa.BigInteger, nullable=True, reason="bytes concerned"),
+)
