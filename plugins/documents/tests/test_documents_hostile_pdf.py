@@ -8,7 +8,7 @@ from typing import Any
 import pikepdf
 import pytest
 
-from secure_delivery.plugin import SecureDeliveryError, Unsupported
+from secure_delivery.plugin import Encrypted, SecureDeliveryError
 from secure_delivery.plugin.testing import content
 from secure_delivery_documents import pdf
 
@@ -25,7 +25,7 @@ def test_an_encrypted_pdf_is_named_so(task: str, make: Any, apply: Any) -> None:
         if opens:
             assert content(apply(media, (task, options)))
         else:
-            with pytest.raises(Unsupported) as refusal:
+            with pytest.raises(Encrypted) as refusal:
                 apply(media, (task, options))
             assert "encrypted" in str(refusal.value.public)
 

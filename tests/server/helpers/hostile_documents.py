@@ -162,7 +162,7 @@ add("a.pdf", "PDF: its table is beyond the end", pdf(*GOOD, start=2**40), "200|c
 add("a.pdf", "PDF: brackets 100,000 deep", pdf(CATALOGUE, b"[" * 100_000), "corrupt", "png pdfinfo pdfconvert")
 add("a.pdf", "PDF: text in brackets 100,000 deep", pdf(*GOOD[:3], stream(b"[" * 100_000 + b"<<" * 50_000)), "200|corrupt",
     "png txt preview")
-add("a.pdf", "PDF: encrypted", encrypted, "unsupported", "png pdfinfo pdfconvert preview pages slide")
+add("a.pdf", "PDF: encrypted", encrypted, "encrypted", "png pdfinfo pdfconvert preview pages slide")
 add("a.pdf", "PDF that is an archive as well", lambda: pdf(*GOOD) + archive(), "200", "png pdfconvert",
     never=(b"PK\x03\x04", b"script"))
 add("a.pdf", "PDF that is a page as well", b"%PDF-1.5\n" + SCRIPT + pdf(*GOOD)[9:], "200|corrupt", "png pdfconvert preview",

@@ -280,12 +280,12 @@ add("a.docx", "DOCX: entities of this machine",
     "unsupported", "txt pdf")
 add("a.docx", "DOCX: elements 100,000 deep", lambda: package(docx(body="<w:p>" * 100_000 + "</w:p>" * 100_000)),
     "corrupt|processing_limit|too_large", "pdf")
-add("a.docx", "DOCX: encrypted", compound({"EncryptedPackage": 2, "EncryptionInfo": 3}), "unsupported", ALL)
+add("a.docx", "DOCX: encrypted", compound({"EncryptedPackage": 2, "EncryptionInfo": 3}), "encrypted", ALL)
 add("a.docx", "DOCX: cut at half", lambda: cut(package(docx()), 0.5), "corrupt|unsupported", OPENED)
 add("a.docx", "DOCX: no document in it", lambda: package({"word/a.xml": "<a/>"}), "corrupt|unsupported", OPENED)
 add("a.odt", "ODT: encrypted",
     lambda: package(odt() | {"META-INF/manifest.xml": LOCKED}),
-    "unsupported", OPENED)
+    "encrypted", OPENED)
 add("a.doc", "DOC: noise behind the right start", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(range(256)) * 50,
     "corrupt|unsupported", ALL)
 add("a.doc", "DOC: a directory in a circle", compound({"WordDocument": 2}, {2: b"\xec\xa5\xc1\0" + bytes(20)}, loop=True),

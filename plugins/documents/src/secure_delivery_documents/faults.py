@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from secure_delivery.plugin import Corrupt, Media, ProcessingLimit, SecureDeliveryError, TooLarge, Unsupported, WorkLimits
+from secure_delivery.plugin import Corrupt, Encrypted, Media, ProcessingLimit, SecureDeliveryError, TooLarge, WorkLimits
 
 
 @contextmanager
@@ -29,9 +29,9 @@ def faults(what: str) -> Iterator[None]:
             raise Corrupt(f"{what}: {type(error).__name__}: {error}") from error
 
 
-def encrypted() -> Unsupported:
+def encrypted() -> Encrypted:
     """The fault for files that only open with a password."""
-    return Unsupported("encrypted", public="The document is encrypted: it opens only with a password.")
+    return Encrypted("encrypted", public="The document is encrypted: it opens only with a password.")
 
 
 def data_of(media: Media, limits: WorkLimits) -> bytes:

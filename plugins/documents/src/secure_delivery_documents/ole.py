@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 
 def kind_of(data: bytes) -> str:
-    """`doc`, `xls` or `ppt`. Raises `Unsupported` for other compound files and for encrypted documents, `Corrupt`."""
+    """`doc`, `xls` or `ppt`. Raises `Unsupported` for other compound files, `Encrypted`, `Corrupt`."""
     if not data.startswith(_MAGIC) or len(data) < _HEADER:
         raise Corrupt("ole: no header")
     sector = 1 << min(struct.unpack_from("<H", data, 30)[0], 16)

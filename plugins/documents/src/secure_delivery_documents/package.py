@@ -82,7 +82,7 @@ _ODF_DROPPED = frozenset(
 
 
 def read(data: bytes) -> dict[str, bytes]:
-    """All members by name. Raises `TooLarge` over the limits, `Unsupported` when encrypted, `Corrupt` for bad names."""
+    """All members by name. Raises `TooLarge` over the limits, `Encrypted`, `Corrupt` for bad names."""
     with faults("zip"), zipfile.ZipFile(BytesIO(data)) as archive:
         infos = archive.infolist()
         if len(infos) > MOST_MEMBERS:
@@ -138,7 +138,7 @@ def kind_of(data: bytes) -> str:
 
 
 def cleaned(data: bytes, kind: str) -> bytes:
-    """The document without anything that acts or fetches. Raises `Unsupported` for encrypted ones, `Corrupt`, `TooLarge`."""
+    """The document without anything that acts or fetches. Raises `Encrypted`, `Unsupported`, `Corrupt`, `TooLarge`."""
     members = read(data)
     clean = _open_document if kind in ("odt", "ods", "odp") else _open_xml
     with faults(kind):

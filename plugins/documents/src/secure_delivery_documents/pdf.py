@@ -130,7 +130,7 @@ class Pages:
 
 @contextmanager
 def opened(data: bytes, limits: WorkLimits) -> Iterator[Pages]:
-    """The document in some bytes. Raises `Unsupported` when it needs a password, `TooLarge`, `Corrupt`."""
+    """The document in some bytes. Raises `Encrypted` when it needs a password, `TooLarge`, `Corrupt`."""
     check_build()
     with faults("pdf"):
         try:

@@ -27,7 +27,7 @@ _DATES = ("/CreationDate", "/ModDate")
 
 @contextmanager
 def opened(data: bytes) -> Iterator[Pdf]:
-    """A file to be worked on. Raises `Unsupported` when it needs a password, `TooLarge`, `Corrupt`."""
+    """A file to be worked on. Raises `Encrypted` when it needs a password, `TooLarge`, `Corrupt`."""
     with faults("pdf"):
         try:
             document = pikepdf.open(BytesIO(data), suppress_warnings=True)

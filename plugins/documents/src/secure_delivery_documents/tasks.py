@@ -67,7 +67,7 @@ class DocumentTask:
             import_module(module, __package__).warm()
 
     def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
-        """Raises `Unsupported` for pairs that do not go together, encrypted files and pages that are not there; `Corrupt`,
+        """Raises `Unsupported` for pairs that do not go together and pages that are not there; `Encrypted`, `Corrupt`,
         `TooLarge`, `ProcessingLimit`."""
         result: Media = getattr(import_module(".making", __package__), self.work)(media, options, shop)
         return result
