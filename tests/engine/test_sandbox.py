@@ -30,6 +30,7 @@ from secure_delivery.gate.errors import (
     Corrupt,
     ProcessingLimit,
     SecureDeliveryError,
+    TimedOut,
     TooLarge,
     Unsupported,
 )
@@ -189,7 +190,7 @@ ENDS: dict[str, tuple[type[SecureDeliveryError], str]] = {
     "segfault": (Corrupt, "signal 11"),
     "spin": (ProcessingLimit, "CPU limit"),
     "stubborn": (ProcessingLimit, "CPU limit"),
-    "sleep": (ProcessingLimit, "wall limit"),
+    "sleep": (TimedOut, "wall limit"),
     "hide": (ProcessingLimit, "CPU limit"),
     "lie": (Corrupt, "not understood"),
     "flood": (Corrupt, "not understood"),

@@ -169,15 +169,23 @@ class SecretRing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one file may cost. Bytes, pixels of one picture, and pixels of all frames together are inclusive bounds."""
+    """What one file, and one application, may cost; all bounds are inclusive.
+
+    Bytes of a file, pixels of one picture, pixels of all frames together; jobs at work at once, jobs waiting, pages that one
+    job may draw.
+    """
 
     max_bytes: int = 268_435_456  # 256 MB as the documents promise, read as binary megabytes (security.md, decision 9)
     max_pixels: int = 100_000_000
     max_animation_pixels: int = 100_000_000  # security promise 40; beyond it the first frame stands for the rest
+    max_jobs: int = 8
+    max_queue: int = 10_000
+    max_pages: int = 100
 
     def __post_init__(self) -> None:
-        if min(self.max_bytes, self.max_pixels, self.max_animation_pixels) < 1:
-            raise ConfigurationError("max_bytes, max_pixels and max_animation_pixels are one or more")
+        for name in self.__dataclass_fields__:
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} is one or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,281 @@
+"""Who holds a job: leases, fencing numbers, turns.
+
+Knows: rows of jobs, time. Must not know: what a job does, queues, files, HTTP.
+
+Whoever works on a job holds a lease and the fencing number that came with it. A holder that falls silent loses the job when
+the lease ends; from then on its number is old and every write of it is refused (`Fenced`), however late it wakes up.
+
+An application's jobs are begun in order of urgency, then of age; among applications those with the fewest running jobs come
+first, so that one with a hundred thousand jobs delays another by no more than what is running.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ..gate.model import Limits
+from . import tables
+from .applications import Clock
+from .database import Database
+from .job_records import ENDED, Cancelled, Fenced, Job, Trace, read_job, ring, write_traces
+
+_J = tables.job
+_COLUMNS = tuple(_J.c)
+
+#: Applications with queued jobs, found by jumping from one to the next in the index: a hundred thousand jobs of one cost as
+#: much as one (PostgreSQL wiki, "Loose indexscan"; SQLite does the same).
+_WAITING = sa.text(
+    """
+    WITH RECURSIVE lane(name) AS (
+        SELECT (SELECT application FROM job WHERE state = 'queued' ORDER BY application LIMIT 1)
+        UNION ALL
+        SELECT (SELECT application FROM job WHERE state = 'queued' AND application > lane.name ORDER BY application LIMIT 1)
+        FROM lane WHERE lane.name IS NOT NULL
+    )
+    SELECT name FROM lane WHERE name IS NOT NULL
+    """
+)
+
+
+class Leases:
+    """Takes jobs and gives them back. Thread-safe, and safe among processes.
+
+    `limits_of` gives an application's limits by its key. `lease` is how many seconds a holder may be silent; a job that was
+    begun `most_attempts` times and never ended is given up by whoever gets it next.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        limits_of: Callable[[str], Limits | None],
+        lease: float = 60.0,
+        most_attempts: int = 3,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._limits_of = limits_of
+        self.lease = lease
+        self.most_attempts = most_attempts
+        self._turn: dict[str, int] = {}  # when an application was last served here: the order among equals
+        self._turns = 0
+        self._lock = threading.Lock()
+
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+        return int(self._clock() * 1000)
+
+    def claim(self, worker: str, most: int, kinds: Collection[str] = ()) -> list[Job]:
+        """Take up to `most` jobs that are due; each comes with a lease and a fencing number of its own."""
+        with self._database.write() as connection:
+            chosen = self._chosen(connection, most, kinds)
+            return self._take(connection, chosen, worker)
+
+    def claim_one(self, job_id: str, worker: str) -> Job | None:
+        """Take this job, if it is due, nobody holds it and its application may have one more at work."""
+        with self._database.write() as connection:
+            query = sa.select(_J.c.application).where(_J.c.id == job_id, _J.c.state == "queued")
+            application = connection.execute(query.with_for_update(skip_locked=True)).scalar_one_or_none()
+            if application is None or self._running(connection).get(application, 0) >= self._most_running(application):
+                return None
+            taken = self._take(connection, [job_id], worker)
+            return taken[0] if taken else None
+
+    def _running(self, connection: Connection) -> dict[str, int]:
+        query = sa.select(_J.c.application, sa.func.count()).where(_J.c.state == "started").group_by(_J.c.application)
+        return {row[0]: row[1] for row in connection.execute(query)}
+
+    def _most_running(self, application: str) -> int:
+        limits = self._limits_of(application)
+        return limits.max_jobs if limits is not None else 1
+
+    def _chosen(self, connection: Connection, most: int, kinds: Collection[str]) -> Sequence[str]:
+        waiting = list(connection.execute(_WAITING).scalars())
+        if not waiting:
+            return []
+        running = self._running(connection)
+        lines: dict[str, list[str]] = {}
+        chosen: list[str] = []
+        while waiting and len(chosen) < most:
+            application = min(waiting, key=lambda name: (running.get(name, 0), self._turn.get(name, 0), name))
+            if application not in lines:
+                lines[application] = self._line(connection, application, most, kinds)
+            if not lines[application] or running.get(application, 0) >= self._most_running(application):
+                waiting.remove(application)
+                continue
+            chosen.append(lines[application].pop(0))
+            running[application] = running.get(application, 0) + 1
+            self._served(application)
+        return chosen
+
+    def _line(self, connection: Connection, application: str, most: int, kinds: Collection[str]) -> list[str]:
+        """The next jobs of an application. Those that another process is taking at this moment are left out."""
+        query = sa.select(_J.c.id).where(_J.c.state == "queued", _J.c.application == application)
+        if kinds:
+            query = query.where(_J.c.kind.in_(list(kinds)))
+        query = query.order_by(_J.c.urgency, _J.c.run_at, _J.c.id).limit(most)
+        return list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
+
+    def _served(self, application: str) -> None:
+        with self._lock:
+            self._turns += 1
+            if len(self._turn) > 10_000:
+                self._turn.clear()
+            self._turn[application] = self._turns
+
+    def _take(self, connection: Connection, ids: Sequence[str], worker: str) -> list[Job]:
+        if not ids:
+            return []
+        now = self.now()
+        change = (
+            sa.update(_J)
+            .where(_J.c.id.in_(list(ids)), _J.c.state == "queued")
+            .values(
+                state="started",
+                step="started",
+                fence=_J.c.fence + 1,
+                attempts=_J.c.attempts + 1,
+                lease=now + int(self.lease * 1000),
+                worker=worker,
+                started=sa.func.coalesce(_J.c.started, now),
+            )
+            .returning(*_COLUMNS)
+        )
+        taken = {row["id"]: read_job(row) for row in connection.execute(change).mappings()}
+        return [taken[job_id] for job_id in ids if job_id in taken]
+
+    def beat(self, held: Collection[tuple[str, int]]) -> tuple[set[str], set[str]]:
+        """Renew the leases of jobs, given by id and fencing number; those that are lost, and those that are to be given up."""
+        if not held:
+            return set(), set()
+        ids = [job_id for job_id, _ in held]
+        with self._database.write() as connection:
+            lease = self.now() + int(self.lease * 1000)
+            mine = [sa.and_(_J.c.id == job_id, _J.c.fence == fence, _J.c.state == "started") for job_id, fence in held]
+            connection.execute(sa.update(_J).where(sa.or_(*mine)).values(lease=lease))
+            query = sa.select(_J.c.id, _J.c.fence, _J.c.state, _J.c.cancelling).where(_J.c.id.in_(ids))
+            rows = {row.id: row for row in connection.execute(query)}
+        lost = {
+            job_id
+            for job_id, fence in held
+            if job_id not in rows or rows[job_id].fence != fence or rows[job_id].state != "started"
+        }
+        return lost, {job_id for job_id in ids if job_id not in lost and rows[job_id].cancelling}
+
+    def step(self, job: Job, step: str, traces: Sequence[Trace] = ()) -> None:
+        """Say how far a job is. Raises `Fenced` for a holder that has lost it, `Cancelled` when it is to be given up."""
+        with self._database.write() as connection:
+            self._fenced(connection, job, {"step": step})
+            write_traces(connection, job.id, traces)
+            query = sa.select(_J.c.cancelling).where(_J.c.id == job.id)
+            if connection.execute(query).scalar_one():
+                raise Cancelled(job.id)
+
+    def check(self, job: Job) -> None:
+        """Raises like `step`, and writes nothing."""
+        query = sa.select(_J.c.fence, _J.c.state, _J.c.cancelling).where(_J.c.id == job.id)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None or row.fence != job.fence or row.state != "started":
+            raise Fenced(job.id)
+        if row.cancelling:
+            raise Cancelled(job.id)
+
+    def finish(
+        self,
+        job: Job,
+        state: str,
+        *,
+        result: Mapping[str, Any] | None = None,
+        error: Mapping[str, Any] | None = None,
+        traces: Sequence[Trace] = (),
+        purged: bool = False,
+        beside: Callable[[Connection], None] | None = None,
+    ) -> None:
+        """Record how a job ended. `beside` writes what belongs to the same moment: its webhooks. Raises `Fenced`.
+
+        The request goes with success; after failure it stays, so that the job can be tried again.
+        """
+        now = self.now()
+        values: dict[str, Any] = {
+            "state": state,
+            "step": "recorded",
+            "result": None if result is None else dict(result),
+            "error": None if error is None else dict(error),
+            "finished": now,
+            "lease": None,
+            "worker": None,
+        }
+        if state == "success":
+            values["sealed"] = None
+        if purged:
+            values |= {"step": "deleted", "purged": now}
+        with self._database.write() as connection:
+            self._fenced(connection, job, values)
+            write_traces(connection, job.id, traces)
+            if beside is not None:
+                beside(connection)
+
+    def deleted(self, job: Job, traces: Sequence[Trace]) -> None:
+        """Record that nothing of a finished job is left. A job that was begun again meanwhile is left alone."""
+        same = (_J.c.id == job.id, _J.c.fence == job.fence, _J.c.state.in_(ENDED))
+        with self._database.write() as connection:
+            if connection.execute(sa.update(_J).where(*same).values(purged=self.now(), step="deleted")).rowcount:
+                write_traces(connection, job.id, traces)
+
+    def again(self, job: Job, delay: float, traces: Sequence[Trace] = ()) -> None:
+        """Give a job back, to be begun again after `delay` seconds. Raises `Fenced`."""
+        now = self.now()
+        values = {
+            "state": "waiting" if delay > 0 else "queued",
+            "step": "queued",
+            "run_at": now + int(delay * 1000),
+            "lease": None,
+            "worker": None,
+        }
+        with self._database.write() as connection:
+            self._fenced(connection, job, values)
+            write_traces(connection, job.id, traces)
+            ring(connection)
+
+    def _fenced(self, connection: Connection, job: Job, values: Mapping[str, Any]) -> None:
+        mine = (_J.c.id == job.id, _J.c.fence == job.fence, _J.c.state == "started")
+        if connection.execute(sa.update(_J).where(*mine).values(**values)).rowcount != 1:
+            raise Fenced(job.id)
+
+    # -- what time does
+
+    def promote(self) -> list[Job]:
+        """Queue what has waited long enough, and what its holder fell silent about; those jobs. One that was begun too often is
+        queued too: whoever takes it gives it up in order, with a record and a webhook."""
+        now = self.now()
+        due = (_J.c.state == "waiting", _J.c.run_at <= now)
+        silent = (_J.c.state == "started", _J.c.lease.is_not(None), _J.c.lease < now)
+        fresh = {"state": "queued", "step": "queued", "lease": None, "worker": None, "told": now}
+        with self._database.read() as connection:
+            looked = sa.select(_J.c.id).where(sa.or_(sa.and_(*due), sa.and_(*silent))).limit(1)
+            if connection.execute(looked).first() is None:
+                return []
+        with self._database.write() as connection:
+            moved = list(connection.execute(sa.update(_J).where(*due).values(**fresh).returning(*_COLUMNS)).mappings())
+            # The number grows at once: from here on the old holder can write nothing, even if nobody takes the job for long.
+            lost = sa.update(_J).where(*silent).values(**fresh, fence=_J.c.fence + 1).returning(*_COLUMNS)
+            moved += connection.execute(lost).mappings()
+            if moved:
+                ring(connection)
+        return [read_job(row) for row in moved]
+
+    def unheard(self, seconds: float, most: int = 500) -> list[Job]:
+        """Jobs that wait although a queue was told of them so long ago: the message may be lost. They count as told now."""
+        now = self.now()
+        late = (_J.c.state == "queued", _J.c.told < now - int(seconds * 1000))
+        some = sa.select(_J.c.id).where(*late).order_by(_J.c.run_at).limit(most)
+        with self._database.write() as connection:
+            change = sa.update(_J).where(_J.c.id.in_(some)).values(told=now).returning(*_COLUMNS)
+            return [read_job(row) for row in connection.execute(change).mappings()]
