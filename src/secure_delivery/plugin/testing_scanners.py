@@ -6,24 +6,15 @@ Knows: the protocol. Must not know: any implementation.
 from __future__ import annotations
 
 import io
-import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from .media import MemoryFile
 from .protocols import Scanner
+from .testing_helpers import claim, seeded_bytes
 
 _MEGABYTE = 1 << 20
-
-
-def _claim(holds: object, what: str) -> None:
-    if not holds:
-        raise AssertionError(f"does not hold: {what}")
-
-
-def _bytes(size: int, seed: int) -> bytes:
-    return random.Random(seed).randbytes(size)  # noqa: S311 - the same in every run
 
 
 #: The test file that every scanner knows (EICAR, 2003). In two halves, joined at run time: scanners leave this module alone.
@@ -91,46 +82,42 @@ class ScannerContract:
         raise NotImplementedError
 
     def test_it_satisfies_the_protocol(self, tmp_path: Path) -> None:
-        _claim(isinstance(self.make_scanner(tmp_path), Scanner), "make_scanner returns a Scanner")
+        claim(isinstance(self.make_scanner(tmp_path), Scanner), "make_scanner returns a Scanner")
 
     def test_a_clean_file_is_clean(self, tmp_path: Path) -> None:
         scanner = self.make_scanner(tmp_path)
-        _claim(scanner.scan(MemoryFile(b"Nothing to see here.\n", "text/plain", "note.txt")) is None, "a text is clean")
-        _claim(scanner.scan(MemoryFile(_bytes(100_000, 1))) is None, "random bytes are clean")
-        _claim(scanner.scan(MemoryFile(b"".join(_EICAR)[:-1])) is None, "a part of the test file is clean")
+        claim(scanner.scan(MemoryFile(b"Nothing to see here.\n", "text/plain", "note.txt")) is None, "a text is clean")
+        claim(scanner.scan(MemoryFile(seeded_bytes(100_000, 1))) is None, "random bytes are clean")
+        claim(scanner.scan(MemoryFile(b"".join(_EICAR)[:-1])) is None, "a part of the test file is clean")
 
     def test_an_empty_file_is_clean(self, tmp_path: Path) -> None:
-        _claim(self.make_scanner(tmp_path).scan(MemoryFile(b"")) is None, "a file without bytes is clean, and no fault")
+        claim(self.make_scanner(tmp_path).scan(MemoryFile(b"")) is None, "a file without bytes is clean, and no fault")
 
     def test_the_test_file_is_found_and_named(self, tmp_path: Path) -> None:
         found = self.make_scanner(tmp_path).scan(MemoryFile(b"".join(_EICAR)))
-        _claim(isinstance(found, str) and bool(found.strip()), "what was found has a name")
-        _claim(
-            found is not None and found.isprintable() and len(found) <= 200, "the name is one printable line, of 200 at most"
-        )
+        claim(isinstance(found, str) and bool(found.strip()), "what was found has a name")
+        claim(found is not None and found.isprintable() and len(found) <= 200, "the name is one printable line, of 200 at most")
 
     def test_what_a_file_is_called_decides_nothing(self, tmp_path: Path) -> None:
         scanner = self.make_scanner(tmp_path)
         for mimetype, filename in (("image/jpeg", "photo.jpg"), ("text/plain", "\u202ea\0b/../c"), ("x/y", "n" * 5_000)):
-            _claim(
+            claim(
                 scanner.scan(MemoryFile(b"".join(_EICAR), mimetype, filename)) is not None,
                 "the test file is found by its bytes",
             )
-            _claim(scanner.scan(MemoryFile(b"clean", mimetype, filename)) is None, "a clean file is clean by its bytes")
+            claim(scanner.scan(MemoryFile(b"clean", mimetype, filename)) is None, "a clean file is clean by its bytes")
 
     def test_the_same_file_is_judged_the_same_twice(self, tmp_path: Path) -> None:
         scanner = self.make_scanner(tmp_path)
         bad, clean = MemoryFile(b"".join(_EICAR)), MemoryFile(b"clean")
         first = scanner.scan(bad)
-        _claim(first is not None and scanner.scan(clean) is None, "a clean file after a bad one is clean")
-        _claim(scanner.scan(bad) == first and scanner.scan(clean) is None, "the second time is as the first")
+        claim(first is not None and scanner.scan(clean) is None, "a clean file after a bad one is clean")
+        claim(scanner.scan(bad) == first and scanner.scan(clean) is None, "the second time is as the first")
 
     def test_five_megabytes_are_read_to_their_end(self, tmp_path: Path) -> None:
-        media = _WatchedFile(_bytes(5 * _MEGABYTE + 17, 5))
-        _claim(self.make_scanner(tmp_path).scan(media) is None, "a large file of random bytes is clean")
-        _claim(
-            any(all(stream.seen) for stream in media.streams), "every byte of it was read, though reads give less than asked"
-        )
+        media = _WatchedFile(seeded_bytes(5 * _MEGABYTE + 17, 5))
+        claim(self.make_scanner(tmp_path).scan(media) is None, "a large file of random bytes is clean")
+        claim(any(all(stream.seen) for stream in media.streams), "every byte of it was read, though reads give less than asked")
 
     def test_streams_are_read_from_their_start_and_closed_once(self, tmp_path: Path) -> None:
         scanner = self.make_scanner(tmp_path)
@@ -138,13 +125,13 @@ class ScannerContract:
             media = _WatchedFile(data)
             scanner.scan(media)
             scanner.scan(media)
-            _claim(len(media.streams) >= 2, "each scan opens the file for itself")
-            _claim(all(all(stream.seen) for stream in media.streams), "a stream is read from its first byte to its last")
-            _claim([stream.closes for stream in media.streams] == [1] * len(media.streams), "each stream is closed, once")
+            claim(len(media.streams) >= 2, "each scan opens the file for itself")
+            claim(all(all(stream.seen) for stream in media.streams), "a stream is read from its first byte to its last")
+            claim([stream.closes for stream in media.streams] == [1] * len(media.streams), "each stream is closed, once")
 
     def test_files_judged_at_the_same_time_do_not_mix(self, tmp_path: Path) -> None:
         scanner = self.make_scanner(tmp_path)
-        medias = [MemoryFile(b"".join(_EICAR)), MemoryFile(_bytes(300_000, 2)), MemoryFile(b"")] * 8
+        medias = [MemoryFile(b"".join(_EICAR)), MemoryFile(seeded_bytes(300_000, 2)), MemoryFile(b"")] * 8
         with ThreadPoolExecutor(8) as pool:
             found = [verdict is not None for verdict in pool.map(scanner.scan, medias)]
-        _claim(found == [True, False, False] * 8, "each file has its own verdict")
+        claim(found == [True, False, False] * 8, "each file has its own verdict")
