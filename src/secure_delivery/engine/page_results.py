@@ -1,0 +1,158 @@
+"""What a confined child wrote about its pages and sections, read as what it is: the word of a stranger.
+
+Knows: the layout that `page_work` writes. Must not know: previewers, jobs, where results go.
+
+Offsets are checked against the file, numbers against what was asked, names against what was sent. What does not fit is
+`Corrupt`, as if the decoder had crashed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from ..gate.errors import Corrupt
+
+_LONGEST = 24 << 20  # bytes of a document
+_SIDE = 100_000
+_MOST_TOTAL = 10_000_000
+_CODE = re.compile(r"[a-z_]{1,40}")
+_TOKEN = re.compile(r"attached:[0-9a-f]{16}:[0-9]{1,4}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One picture in the file that a child wrote: `size` is the name of the size that was asked for."""
+
+    page: int
+    size: str
+    offset: int
+    length: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """Pages as they were drawn: the own size of each by its number, their pictures, and what readers read."""
+
+    total: int
+    pages: Mapping[int, tuple[int, int]]
+    pieces: tuple[Piece, ...]
+    sections: Mapping[str, Any] = field(repr=False)
+    faults: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A picture that an extractor wants uploaded; `token` stands in its section where the address is to be."""
+
+    token: str
+    name: str
+    offset: int
+    length: int
+
+
+def read_drawn(output: BinaryIO, extra: Mapping[str, Any], *, names: Collection[str], readers: Collection[str]) -> Drawn:
+    """The document of a `preview:` task. Raises `Corrupt`."""
+    document, end = _document(output, extra)
+    total = _number(document.get("total"), 0, _MOST_TOTAL)
+    pages: dict[int, tuple[int, int]] = {}
+    pieces: list[Piece] = []
+    last = 0
+    for page in _list(document.get("pages")):
+        number = _number(page.get("page"), last + 1, max(total, last + 1))
+        last = number
+        pages[number] = (_number(page.get("width"), 1, _SIDE), _number(page.get("height"), 1, _SIDE))
+        pictures = _list(page.get("pictures"))
+        if [one.get("size") for one in pictures] != list(names):
+            raise Corrupt("the decoder made other sizes than were asked for")
+        pieces += [_piece(number, one, end) for one in pictures]
+    sections = document.get("sections")
+    faults = document.get("faults")
+    if not isinstance(sections, dict) or not isinstance(faults, dict) or not {*sections, *faults} <= {*readers}:
+        raise Corrupt("the decoder filled other sections than were asked for")
+    told = {name: _fault(fault) for name, fault in faults.items()}
+    return Drawn(total=total, pages=pages, pieces=tuple(pieces), sections=sections, faults=told)
+
+
+def read_section(output: BinaryIO, extra: Mapping[str, Any]) -> tuple[Any, tuple[Attachment, ...]]:
+    """The document of an `extract:` task: the section, and the pictures that go with it. Raises `Corrupt`."""
+    document, end = _document(output, extra)
+    if "value" not in document:
+        raise Corrupt("the decoder's section is missing")
+    found = []
+    for one in _list(document.get("attached")):
+        token, name = one.get("token"), one.get("name")
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token) or not isinstance(name, str):
+            raise Corrupt("the decoder attached something without a name")
+        offset, length = _span(one, end)
+        found.append(Attachment(token=token, name=name[:200], offset=offset, length=length))
+    return document["value"], tuple(found)
+
+
+def replaced(value: Any, addresses: Mapping[str, str]) -> Any:
+    """A section with every token replaced by the address that its picture got."""
+    if isinstance(value, str):
+        return addresses.get(value, value)
+    if isinstance(value, list):
+        return [replaced(item, addresses) for item in value]
+    if isinstance(value, dict):
+        return {name: replaced(item, addresses) for name, item in value.items()}
+    return value
+
+
+def _document(output: BinaryIO, extra: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """The document, and where the pictures end: it comes after them."""
+    place = extra.get("document")
+    output.seek(0, 2)
+    size = output.tell()
+    if not isinstance(place, list) or len(place) != 2:
+        raise Corrupt("the decoder did not say where its document is")
+    offset = _number(place[0], 0, size)
+    length = _number(place[1], 1, min(_LONGEST, size - offset))
+    output.seek(offset)
+    try:
+        document = json.loads(output.read(length), parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise Corrupt("the decoder's document is not JSON") from None
+    if not isinstance(document, dict):
+        raise Corrupt("the decoder's document is no object")
+    return document, offset
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _piece(page: int, one: Mapping[str, Any], end: int) -> Piece:
+    offset, length = _span(one, end)
+    width, height = (_number(one.get(side), 1, _SIDE) for side in ("width", "height"))
+    return Piece(page=page, size=str(one["size"]), offset=offset, length=length, width=width, height=height)
+
+
+def _span(one: Mapping[str, Any], end: int) -> tuple[int, int]:
+    offset = _number(one.get("offset"), 0, end)
+    return offset, _number(one.get("length"), 1, end - offset)
+
+
+def _number(value: Any, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise Corrupt("the decoder gave a number that cannot be")
+    return value
+
+
+def _list(value: Any) -> Sequence[Mapping[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise Corrupt("the decoder's document has another form")
+    return value
+
+
+def _fault(value: Any) -> dict[str, str]:
+    code, message = (value.get("code"), value.get("message")) if isinstance(value, dict) else (None, None)
+    if not isinstance(code, str) or not _CODE.fullmatch(code) or not isinstance(message, str):
+        raise Corrupt("the decoder's fault has another form")
+    return {"code": code, "message": "".join(letter if letter.isprintable() else "?" for letter in message[:300])}
