@@ -181,6 +181,11 @@ class AllowList:
         """Whether anything at all may be reached at this port: asked before a name is looked up."""
         return port in self.ports or any(entry.port == port for entry in self.entries)
 
+    def lists(self, host: str, port: int, address: Address | None) -> bool:
+        """Whether an entry is for this host, or for a network that the address it is spelled as belongs to."""
+        entries = [entry for entry in self.entries if entry.port in (None, port)]
+        return any(entry.names(host) or (address is not None and _inside(address, entry)) for entry in entries)
+
     def permits(self, host: str, port: int, address: Address) -> bool:
         """Whether this address may be reached at this port, under this name."""
         usual = port in self.ports
@@ -194,3 +199,7 @@ class AllowList:
             return True
         kind = refusal(part)
         return (usual or named) if kind is None else (named and kind in OWN)
+
+
+def _inside(address: Address, entry: Entry) -> bool:
+    return entry.network is not None and any(part in entry.network for part in meanings(address))

@@ -24,6 +24,7 @@ MAX_HEADERS = 100
 MAX_HEAD = 65_536  # bytes of all lines before a body, interim answers included; the same for what follows it
 MAX_INTERIM = 8
 PIECE = 65_536
+_RECORD = 16_384  # bytes that TLS sends at once
 #: Bytes that chunks may cost beyond what they carry: one byte a chunk would keep a processor busy for nothing.
 MAX_FRAMING = 1_048_576
 
@@ -52,8 +53,10 @@ class Wire:
     def send(self, data: bytes) -> None:
         """Send everything; from now on the first byte of the answer is waited for. Raises `SourceFault`."""
         try:
-            self._connection.settimeout(self._left(self._ends, "is too slow"))
-            self._connection.sendall(data)
+            # Piece by piece: with TLS the time-out is one for each record, and a slow reader would be given it again and again.
+            for start in range(0, len(data), _RECORD):
+                self._connection.settimeout(self._left(self._ends, "is too slow"))
+                self._connection.sendall(data[start : start + _RECORD])
         except OSError as error:
             raise SourceFault(f"sending failed: {error}") from None
         self._answer_by = min(self._ends, self._clock() + self._patience.first_byte)

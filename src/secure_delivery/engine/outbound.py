@@ -149,6 +149,10 @@ class AddressRefused(SourceFault):
     """An address that nobody may connect to."""
 
 
+class NoTLS(SourceFault):
+    """Somebody who cannot show that he is who the URL says."""
+
+
 class OutboundGuard:
     """Lets connections out to public addresses and to what the operator allows. Safe to share among threads.
 
@@ -261,4 +265,4 @@ class OutboundGuard:
             return self._tls.wrap_socket(connection, server_hostname=target.host.strip("[]"), suppress_ragged_eofs=False)
         except (OSError, ValueError) as error:
             connection.close()
-            raise SourceFault(f"{target.authority}: no TLS: {error}") from None
+            raise NoTLS(f"{target.authority}: no TLS: {error}") from None
