@@ -27,6 +27,7 @@ from .protocols import Checked, Detector, Media, Storage, Transformation, WorkLi
 from .testing_extractors import ExtractorContract
 from .testing_helpers import FileMedia, SimpleWorkshop, claim, content, rubbish, seeded_bytes, travels
 from .testing_previews import PreviewerContract, extracted, previewed, work_on
+from .testing_queues import QueueContract
 from .testing_scanners import ScannerContract
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "FileMedia",
     "MemoryFile",
     "PreviewerContract",
+    "QueueContract",
     "ScannerContract",
     "SimpleWorkshop",
     "StorageContract",
