@@ -13,7 +13,7 @@ from PIL import Image
 
 from secure_delivery.plugin import SecureDeliveryError, json_file
 from secure_delivery.plugin.testing import MemoryFile, bind, content
-from secure_delivery_images.exif_task import Exif, _said
+from secure_delivery_images.exif_task import Exif, told_value
 from secure_delivery_images.tasks import transformations
 
 MAKER, COPYRIGHT, TIME, PLACE = 0x010F, 0x8298, 0x829A, 0x8825
@@ -62,4 +62,4 @@ def test_no_block_of_bytes_is_more_than_a_fault_or_json(block: bytes) -> None:
     st.recursive(st.none() | st.floats() | st.integers() | st.text() | st.binary(), lambda inner: st.lists(inner).map(tuple))
 )
 def test_any_value_is_json_or_nothing(value: Any) -> None:
-    assert json.loads(json_file(_said(value), "x.json").data) == json.loads(json.dumps(_said(value)))
+    assert json.loads(json_file(told_value(value), "x.json").data) == json.loads(json.dumps(told_value(value)))

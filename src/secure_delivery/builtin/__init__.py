@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..gate.errors import ConfigurationError
-from ..plugin import Settings, Storage, Transformation, hookimpl
-from . import intelligence
+from ..plugin import Extractor, Settings, Storage, Transformation, hookimpl
+from . import extractors, intelligence
 from .local_storage import LocalStorage
 
-__all__ = ["register_storages", "register_transformations", "self_test"]
+__all__ = ["register_extractors", "register_storages", "register_transformations", "self_test"]
 
 _FLAGS = ("group_read", "verify")
 _KNOWN = frozenset({"root", *_FLAGS})
@@ -54,3 +54,9 @@ def register_storages(settings: Settings) -> Mapping[str, Storage] | None:
 def register_transformations(settings: Settings) -> Mapping[str, Transformation]:
     """The intelligence tasks: they only ask detectors, which plugins provide."""
     return intelligence.transformations()
+
+
+@hookimpl
+def register_extractors(settings: Settings) -> Mapping[str, Extractor]:
+    """`checksum` and `stat`, which every file has."""
+    return extractors.extractors()

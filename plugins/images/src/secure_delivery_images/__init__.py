@@ -13,14 +13,16 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from secure_delivery.plugin import ConfigurationError, Settings, Transformation, hookimpl
+from secure_delivery.plugin import ConfigurationError, Extractor, Previewer, Settings, Transformation, hookimpl
 
+from .extractors import extractors
+from .previewers import previewers
 from .tasks import transformations
 
 if TYPE_CHECKING:
     from .picture import Picture
 
-__all__ = ["Picture", "register_transformations", "self_test"]
+__all__ = ["Picture", "register_extractors", "register_previewers", "register_transformations", "self_test"]
 
 #: First part of a version; older ones have known holes in decoders that strangers' files reach.
 _OLDEST = {"pillow": 12, "pi-heif": 1}
@@ -42,6 +44,18 @@ def self_test(settings: Settings) -> None:
 def register_transformations(settings: Settings) -> Mapping[str, Transformation]:
     """All picture tasks; there are no settings."""
     return transformations()
+
+
+@hookimpl
+def register_previewers(settings: Settings) -> Mapping[str, Previewer]:
+    """`picture`, and `icon` for what nothing else can show."""
+    return previewers()
+
+
+@hookimpl
+def register_extractors(settings: Settings) -> Mapping[str, Extractor]:
+    """`exif` and `image`."""
+    return extractors()
 
 
 def __getattr__(name: str) -> Any:

@@ -54,16 +54,16 @@ def _told(exif: Image.Exif) -> Iterator[tuple[str, Any]]:
     names = {**ExifTags.TAGS}
     count = 0
     for directory in (None, *_NESTED):
-        values = _directory(exif, directory)
+        values = tags_of(exif, directory)
         known = ExifTags.GPSTAGS if directory == 0x8825 else names
         for tag, value in values.items():
-            said = _said(value)
+            said = told_value(value)
             if tag in _STRUCTURE or said is None or (count := count + 1) > _MOST:
                 continue
             yield known.get(tag, f"0x{tag:04x}"), said
 
 
-def _directory(exif: Image.Exif, number: int | None) -> dict[int, Any]:
+def tags_of(exif: Image.Exif, number: int | None) -> dict[int, Any]:
     """The tags of one directory; none of a damaged one, for the others may be fine."""
     try:
         return dict(exif) if number is None else exif.get_ifd(number)
@@ -73,7 +73,7 @@ def _directory(exif: Image.Exif, number: int | None) -> dict[int, Any]:
         return {}
 
 
-def _said(value: Any) -> Any:
+def told_value(value: Any) -> Any:
     """A value as JSON has it: text, numbers, lists of these; None for what is none."""
     if isinstance(value, bytes):
         text = value.split(b"\0", 1)[0] if not value.startswith(b"ASCII\0\0\0") else value[8:].rstrip(b"\0 ")
@@ -84,7 +84,7 @@ def _said(value: Any) -> Any:
     if isinstance(value, bool | int):
         return value
     if isinstance(value, tuple | list):
-        items = [_said(item) for item in value[:64]]
+        items = [told_value(item) for item in value[:64]]
         return items if None not in items else None
     try:
         number = float(value)

@@ -21,7 +21,7 @@ _EXIF, _GPS, _INTEROP = 0x8769, 0x8825, 0xA005
 _MAKER_NOTE = 0x927C
 #: What describes a picture in the first directory (EXIF 2.32, table 4, without what describes the layout of pixels): all else
 #: there is either structure of a TIFF file or a block of somebody's own (IPTC, Photoshop), which may name places.
-_DESCRIBING = frozenset(
+DESCRIBING = frozenset(
     {0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, _ARTIST, 0x013C, 0x4746, 0x4749, _COPYRIGHT}
     | set(range(0x9C9B, 0x9CA0))
 )
@@ -70,7 +70,7 @@ def _plain(block: bytes) -> bool:
 
 def _exif(exif: Image.Exif, profile: str) -> bytes:
     result = Image.Exif()
-    for tag in (_ARTIST, _COPYRIGHT) if profile == "copyright" else sorted(_DESCRIBING):
+    for tag in (_ARTIST, _COPYRIGHT) if profile == "copyright" else sorted(DESCRIBING):
         if tag in exif:
             result[tag] = exif[tag]
     below: dict[int, dict[int, object]] = {}

@@ -43,7 +43,8 @@ class Picture:
     Other plugins take it from this package (`from secure_delivery_images import Picture`, inside `apply` or `warm`):
 
     * `Picture.taken(media, shop)` is the picture in any media, a page drawn by another plugin included;
-    * `Picture.drawn(image, filename=..., limits=...)` is a picture made by code;
+    * `Picture.drawn(image, filename=..., limits=...)` is a picture made by code, `Picture.sketched(sketch, limits=...)`
+      one that code draws at the size that is needed;
     * `decoded()` gives its pixels with all edits so far, `edited(edit)` notes one more, `encoded(form=...)` says how the
       result is written.
     """
@@ -86,10 +87,16 @@ class Picture:
                 return cls.drawn(image, filename=media.filename, limits=limits, form=form)
         sketch = sketched(media, limits)
         if sketch is not None:
-            check_area(sketch.size, limits)
-            facts = Facts(form="PNG", stored=sketch.size, orientation=1, size=media.size or 0, frames=False, alpha=True)
-            return cls(source=sketch, facts=facts, limits=limits)
+            return cls.sketched(sketch, limits=limits, size=media.size or 0)
         return cls(source=media, facts=inspect(media, limits), limits=limits)
+
+    @classmethod
+    def sketched(cls, sketch: Sketch, *, limits: WorkLimits, size: int = 0) -> Picture:
+        """A picture that code draws when its pixels are needed, as large as they are needed (see `readers.Sketch`); `size` is
+        the bytes of its file. Raises `TooLarge` over the limit of pixels."""
+        check_area(sketch.size, limits)
+        facts = Facts(form="PNG", stored=sketch.size, orientation=1, size=size, frames=False, alpha=True)
+        return cls(source=sketch, facts=facts, limits=limits)
 
     @classmethod
     def drawn(cls, image: Image.Image, *, filename: str, limits: WorkLimits, form: str = "PNG") -> Picture:
