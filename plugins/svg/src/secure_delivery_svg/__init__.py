@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from secure_delivery.plugin import ConfigurationError, Settings, Transformation, hookimpl
+from secure_delivery.plugin import ConfigurationError, Previewer, Settings, Transformation, hookimpl
 
+from .previewers import previewers
 from .tasks import transformations
 
 _NEEDED = {"resvg_py": "resvg-py", "tinycss2": "tinycss2", "PIL": "Pillow"}
@@ -27,3 +28,9 @@ def self_test(settings: Settings) -> None:
 def register_transformations(settings: Settings) -> Mapping[str, Transformation]:
     """`output` for SVG files; there are no settings."""
     return transformations()
+
+
+@hookimpl
+def register_previewers(settings: Settings) -> Mapping[str, Previewer]:
+    """`svg`: drawings as pictures."""
+    return previewers()
