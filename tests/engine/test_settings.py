@@ -171,5 +171,5 @@ def test_every_setting_can_be_said_in_the_environment_under_its_name(tmp_path: P
     monkeypatch.chdir(tmp_path)
     for name, value in Settings.defaults().items():
         if name != "plugins":
-            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             assert getattr(Settings.load(environ={PREFIX + name.upper(): text}), name) == value

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..gate.errors import ConfigurationError
 from ..plugin.manager import Registry, load
-from ..plugin.protocols import Swept, WorkLimits
+from ..plugin.protocols import Event, Swept, WorkLimits
 from .copies import Copies
 from .database import Database
 from .fetch import Fetcher
@@ -36,6 +36,7 @@ from .storages import Storages
 from .streams import Streams
 from .uploads import Uploads
 from .vault import Vault
+from .webhooks import Schedule, Sender, Webhooks
 
 __all__ = ["Engine", "build", "open_vault"]
 
@@ -64,6 +65,7 @@ class Engine:
     fetched: FetchedFiles
     folders: Folders
     objects: Objects
+    webhooks: Webhooks
     clock: Callable[[], float]
 
     def start(self) -> None:
@@ -80,9 +82,11 @@ class Engine:
         self.renditions.start()
         self.renditions.start_decoders()
         self.housekeeping.start()
+        self.webhooks.start()
 
     def close(self) -> None:
         """Stop the decoders and close the database."""
+        self.webhooks.close()
         self.housekeeping.close()
         self.renditions.close()
         self.sandbox.close()
@@ -126,6 +130,35 @@ def _sweep(registry: Registry) -> int:
     return sum(storage.sweep(_ABANDONED) for storage in registry.storages.values() if isinstance(storage, Swept))
 
 
+def _webhooks(settings: Settings, database: Database, vault: Vault, records: Records, clock: Callable[[], float]) -> Webhooks:
+    sender = Sender(
+        seconds=settings.webhook_seconds,
+        https_only=settings.webhook_https_only,
+        allow=settings.webhook_allow,
+        ports=(80, 443, *settings.webhook_ports),
+    )
+    return Webhooks(
+        database,
+        vault,
+        records,
+        sender,
+        clock=clock,
+        schedule=Schedule(delays=settings.webhook_delays, keep=settings.webhook_log_days),
+        senders=settings.webhook_senders,
+        base=settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.port}",
+    )
+
+
+def _tell(registry: Registry, webhooks: Webhooks) -> Callable[[Event], None]:
+    """Who is told of what happened to a file: plugins that listen, and the endpoints of its application."""
+
+    def told(event: Event) -> None:
+        registry.emit(event)
+        webhooks.on_event(event)
+
+    return told
+
+
 def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engine:
     """Wire an engine. Opens the database and brings it up to date; starts no process yet.
 
@@ -156,11 +189,12 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         default=settings.storage,
         guard=OutboundGuard(allow=settings.storage_allow, ports=(80, 443, *settings.storage_ports)),
     )
+    webhooks = _webhooks(settings, database, vault, records, clock)
     files = Files(
         records,
         storages,
         renditions=store,
-        notify=registry.emit,
+        notify=_tell(registry, webhooks),
         clock=clock,
         scanners=registry.scanners,
         locks=Locks(_private_folder(data / "locks")),
@@ -218,11 +252,12 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         uploads=uploads,
         parts=parts,
         streams=Streams(uploads, parts, max_bytes=settings.max_bytes),
-        housekeeping=Housekeeping((files.tend, uploads.sweep, lambda: _sweep(registry))),
+        housekeeping=Housekeeping((files.tend, uploads.sweep, webhooks.sweep, lambda: _sweep(registry))),
         renditions=renditions,
         sandbox=sandbox,
         fetched=FetchedFiles(fetcher, _private_folder(data / "fetched"), keep=settings.fetch_keep, clock=clock),
         folders=Folders(settings.folders),
         objects=Objects(storages, _private_folder(data / "work")),
+        webhooks=webhooks,
         clock=clock,
     )

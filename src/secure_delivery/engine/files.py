@@ -216,8 +216,8 @@ class Files:
             placing=self.storages.is_placing(link.storage),
         )
 
-    def add(self, application: Application, upload: Upload, *, handle: str | None = None) -> FileLink:
-        """Publish an upload under a new handle, or one that was reserved for it, and record it.
+    def add(self, application: Application, upload: Upload, *, handle: str | None = None, tell: bool = True) -> FileLink:
+        """Publish an upload under a new handle, or one that was reserved for it, and record it. `tell`: listeners hear of it.
 
         Raises what the storage and the database raise; then nothing of it remains. Where scanners are wanted, they judge it
         first: what they find harmful (`Infected`) reaches no storage; when one does not answer, the file is stored but held.
@@ -240,12 +240,14 @@ class Files:
             copy = replace(link, storage=twin.storage, key=twin.key)
             if self.records.add_copy(copy, of=twin, quota=self._quota(upload.room)):
                 upload.discard()
-                self._tell("fp.upload", copy)
+                if tell:
+                    self._tell_added(copy, upload.target)
                 return copy
         with self.blobs.alone(upload.blob, upload.room):
             upload.publish()
             self._record(link, upload.room)
-        self._tell("fp.upload", link)
+        if tell:
+            self._tell("fp.upload", link)
         return link
 
     def adopt(
@@ -272,7 +274,7 @@ class Files:
         with self.blobs.alone(blob, room):
             self._record(link, room)
         link = self.scan(link) if link.held is not None else link
-        self._tell("fp.upload", link)
+        self._tell_added(link, target)
         return link
 
     def _twin(self, link: FileLink) -> FileLink | None:
@@ -332,7 +334,7 @@ class Files:
             self.blobs.drop_unshared(link.blob)
             raise
 
-    def overwrite(self, link: FileLink, upload: Upload) -> FileLink:
+    def overwrite(self, link: FileLink, upload: Upload, *, tell: bool = True) -> FileLink:
         """Put an upload in the place of a file's content. The handle stays; results made of the old content go.
 
         Readers of the old content keep it to its end. Raises `Busy` when another overwrite was quicker, or a scanner that has
@@ -368,7 +370,8 @@ class Files:
         self._forget_results(folder_of(link.application, link.handle, link.sha256))
         if old.blob != fresh.blob:
             self.blobs.discard_listed([old.blob])
-        self._tell("fp.overwrite", fresh)
+        if tell:
+            self._tell("fp.overwrite", fresh)
         return fresh
 
     def _check_version(self, link: FileLink) -> None:
@@ -504,14 +507,31 @@ class Files:
             raise BadRequest("an empty file", public="The file is empty.")
         upload.check_type()
 
-    def _tell(self, name: str, link: FileLink) -> None:
-        data = {
-            "handle": link.handle,
-            "filename": link.filename,
-            "type": link.mimetype,
-            "size": link.size,
-            "container": link.container,
-            "key": link.key,
-        }
-        with suppress(Exception):  # listeners are fenced by the registry; a file that is stored is stored
+    def _tell_added(self, link: FileLink, target: Target) -> None:
+        if target.tasks is None:
+            self._tell("fp.upload", link, tags=dict(target.tags or {}))
+        else:
+            self._tell("fp.converse", link, tasks=target.tasks)
+
+    def _shown_key(self, link: FileLink) -> str:
+        """The key as customers know it: in a storage of their own without the container before it."""
+        lent = link.storage in self.storages.own
+        return link.key if lent else link.key.removeprefix(f"{link.container}/")
+
+    def _tell(self, name: str, link: FileLink, **more: Any) -> None:
+        try:  # listeners are fenced by the registry; a file that is stored is stored
+            data = {
+                "handle": link.handle,
+                "filename": link.filename,
+                "type": link.mimetype,
+                "size": link.size,
+                "container": link.container or self.storages.name_of(link.storage),
+                "key": self._shown_key(link),
+                "path": link.path,
+                "source_url": link.source_url,
+                "status": "Stored" if link.held is None else "InTransit",
+                **more,
+            }
             self._notify(Event(name=name, application=link.application, data=data))
+        except Exception:
+            logger.exception("nobody was told of %s of %s", name, link.handle)

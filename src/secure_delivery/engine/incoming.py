@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,7 +44,8 @@ class Target:
     """What an upload says about itself: its name and type, and where the customer wants it.
 
     `storage` is the name or kind of a storage, None for the usual one; `access` that of the object; `source_url` where it was
-    fetched from; `expires_in` seconds after which it goes by itself, on top of what the application says.
+    fetched from; `expires_in` seconds after which it goes by itself, on top of what the application says. `tags` are the
+    uploader's own words, told with the event; `tasks` is the path of the transformation that made the file, if one did.
     """
 
     filename: str = "file"
@@ -54,6 +56,8 @@ class Target:
     access: Access | None = None
     source_url: str | None = None
     expires_in: int | None = None
+    tags: Mapping[str, str] | None = None
+    tasks: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -191,15 +191,21 @@ class Parts:
     # -- the file
 
     def finish(
-        self, session: UploadSession, application: Application, *, etags: Sequence[tuple[int, str]] | None = None
+        self,
+        session: UploadSession,
+        application: Application,
+        *,
+        etags: Sequence[tuple[int, str]] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> FileLink:
         """Make the file of all parts; when that was done before, the same one. `etags` are (number, ETag) as the uploader has
-        them. Raises `PartsMissing`, `ChecksumMismatch` for ETags of other bytes, `SizeMismatch`, and the faults of storing."""
+        them, `tags` its own words, for the event. Raises `PartsMissing`, `ChecksumMismatch` for ETags of other bytes,
+        `SizeMismatch`, and the faults of storing."""
         done = self.uploads.finished(session)
         if done is not None:
             return done
         with self.uploads.locked(session):
-            session = self.uploads.get(session.token)
+            session = replace(self.uploads.get(session.token), tags=tags)
             done = self.uploads.finished(session)
             if done is not None:
                 return done

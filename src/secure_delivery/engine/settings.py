@@ -83,6 +83,14 @@ def _ports(value: Any) -> tuple[int, ...]:
     return tuple(_number(1, 65535)(item) for item in value)
 
 
+def _delays(value: Any) -> tuple[float, ...]:
+    if isinstance(value, str):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    if not isinstance(value, list) or len(value) > 50:
+        raise ValueError("a list of at most 50 numbers of seconds is wanted")
+    return tuple(_number(0, 2_592_000, float)(item) for item in value)
+
+
 def _path(value: Any) -> Path:
     return Path(_text(value)).expanduser()
 
@@ -176,6 +184,19 @@ class Settings:
     fetch_ports: tuple[int, ...] = _setting(_ports, (), "Ports that may be fetched from besides 80 and 443.")
     fetch_https_only: bool = _setting(_flag, False, "Fetch by https only, never by plain http.")
     fetch_seconds: float = _setting(_number(1, 3600, float), 60.0, "Wall seconds one fetch may take, redirects included.")
+    webhook_allow: tuple[str, ...] = _setting(
+        _names, (), "Hosts and networks where webhooks may go although they are not public, and by plain http too."
+    )
+    webhook_ports: tuple[int, ...] = _setting(_ports, (), "Ports that webhooks may use besides 80 and 443.")
+    webhook_https_only: bool = _setting(_flag, True, "Send webhooks by https only, but for what webhook_allow names.")
+    webhook_seconds: float = _setting(_number(0.5, 120, float), 10.0, "Seconds one try to deliver a webhook may take.")
+    webhook_delays: tuple[float, ...] = _setting(
+        _delays, (10, 60, 300, 900, 3600, 43_200), "Seconds after each failed try until a webhook is tried again."
+    )
+    webhook_log_days: float = _setting(
+        _number(0.001, 3650, float), 7.0, "Days for which deliveries that are over are remembered and can be sent again."
+    )
+    webhook_senders: int = _setting(_number(1, 1000), 32, "Deliveries that one process has on their way at once.")
     quiet: bool = _setting(_flag, False, "Log only warnings and errors, not every request.")
     plugins_blocked: tuple[str, ...] = _setting(_names, (), "Names of installed plugins that are not loaded.")
     plugins_rank: tuple[str, ...] = _setting(_names, (), "Plugins from strongest to weakest where two offer the same.")

@@ -73,6 +73,7 @@ class UploadSession:
     finished: int | None = None
     received: int = 0
     pieces: int = 0
+    tags: Mapping[str, str] | None = None  # told at the end, and not kept
 
     @property
     def direct(self) -> bool:
@@ -89,6 +90,7 @@ class UploadSession:
             path=self.path,
             access=self.access,
             expires_in=self.options.get("expires_in"),
+            tags=self.tags,
         )
 
 

@@ -111,7 +111,14 @@ class Delivery:
 
     @staticmethod
     def _order(url: TaskURL, plan: Plan) -> Order:
-        return Order(plan=plan, source=url.source, api_key=url.api_key, signed=url.signed, use_query=not url.takes_query)
+        return Order(
+            plan=plan,
+            source=url.source,
+            api_key=url.api_key,
+            signed=url.signed,
+            use_query=not url.takes_query,
+            tasks=url.tasks,
+        )
 
     async def _describe(self, request: Request, url: TaskURL, names: tuple[str, ...]) -> Response:
         """`metadata` as a task: facts of a stored file."""

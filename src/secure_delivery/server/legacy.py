@@ -56,6 +56,7 @@ class Legacy:
             plan=bind(self._context.engine.registry, tasks),
             source=Source(kind=SourceKind.HANDLE, text=handle),
             api_key=values.get("key"),
+            tasks=tasks,
         )
         return await self._delivery.carry_out(request, order)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -165,7 +166,7 @@ class MultipartUploads:
         etags = _etags(given)
         if etags is None and session.mode == "parts":
             raise BadRequest("invalid params: parts", public="parts names every part with its ETag.")
-        link = await self._finish(session, application, etags)
+        link = await self._finish(session, application, etags, tags)
         workflows = session.options.get("workflows", [])
         more: dict[str, Any] = {
             "mimetype": link.mimetype,
@@ -175,13 +176,19 @@ class MultipartUploads:
         }
         return self._answer(request, application, described(self._context, request, application, link, more))
 
-    async def _finish(self, session: UploadSession, application: Application, etags: list[tuple[int, str]] | None) -> FileLink:
+    async def _finish(
+        self,
+        session: UploadSession,
+        application: Application,
+        etags: list[tuple[int, str]] | None,
+        tags: Mapping[str, str],
+    ) -> FileLink:
         """The file of an upload; while another request makes it, this one waits without a thread."""
         parts = self._context.engine.parts
         with anyio.move_on_after(_FINISHING):
             while True:
                 try:
-                    return await self._context.keep(lambda: parts.finish(session, application, etags=etags))
+                    return await self._context.keep(lambda: parts.finish(session, application, etags=etags, tags=tags))
                 except Locked:
                     await anyio.sleep(_LOOK)
         raise Locked("another request is at work on this upload")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -95,7 +96,7 @@ class Picker:
         answer: dict[str, Any] = {}
         for name, wanted in clouds.items():
             path = bodies.text(wanted, "path") or ""
-            target = _target(wanted, path)
+            target = replace(_target(wanted, path), tags=tags)
             _, decision = await self._context.judge_store(
                 request, application, target, signed=bodies.shown_policy(values), url=_address(name, path)
             )
@@ -130,7 +131,7 @@ class Picker:
             filename, _ = source.fetch(application.api_key, path, held, max_bytes=most, session=sessions.get(name, ""))
             _check_size(decision, held.tell(), application)
             held.seek(0)
-            named = Target(filename=clean_name(filename), container=target.container, path=target.path, storage=target.storage)
+            named = replace(target, filename=clean_name(filename), mimetype=None)
             with files.begin(application, named, limit=most) as upload:
                 _copy(held, upload)
                 return files.add(application, upload)

@@ -56,6 +56,7 @@ class Process:
             signed=signed or beside,
             headers=headers,
             tags=tags,
+            tasks=tasks,
         )
         made = self._delivery.gatherer.made_here(request, source)
         if made is not None:

@@ -6,7 +6,7 @@ Knows: the order of these steps. Must not know: the grammar, how a chain runs, h
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -23,10 +23,10 @@ from ..gate.errors import BadRequest, Busy, NotFound, SecureDeliveryError, TaskU
 from ..gate.model import Application, Decision
 from ..gate.policy import Call, SignedPolicy
 from ..gate.tasksource import Source, SourceKind
-from ..gate.taskurl import TaskURL
+from ..gate.taskurl import Task, TaskURL
 from .answers import described
 from .gather import Gatherer, Named, unknown_application
-from .http import Context, Denied, cors_headers, single
+from .http import Context, Denied, cors_headers, redact, single
 from .once import Renderer
 
 _TRIES = 5  # times a file is looked up again that was overwritten between finding and opening it
@@ -38,7 +38,8 @@ class Order:
     """What a request asks for, wherever it stood: in a path, in JSON, in the query of the legacy API.
 
     `signed` is the credential shown outside query and HTTP Basic; `use_query` says whether the query may hold one. `headers`
-    go to the origin of the source, when it is fetched; `tags` are repeated in the answer about a file that is stored.
+    go to the origin of the source, when it is fetched; `tags` are repeated in the answer about a file that is stored; `tasks`
+    are the chain as it was asked for, told to the application's webhooks when its result is stored.
     """
 
     plan: Plan
@@ -48,6 +49,7 @@ class Order:
     use_query: bool = True
     headers: Mapping[str, str] | None = field(default=None, repr=False)
     tags: Mapping[str, str] | None = None
+    tasks: Sequence[Task] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +324,7 @@ class Transformer:
             mimetype="application/gzip" if packed else made.mimetype,
             source_url=None if admitted.plan.steps or not admitted.named else _shown(admitted.named[0].told),
         )
+        target = replace(target, tags=admitted.order.tags, tasks=_told(admitted.order) if admitted.plan.steps else None)
         opened = made.open() if isinstance(made, SourceFile) else engine.renditions.open(made)
         limit = engine.settings.max_bytes
         with opened as stream, engine.files.begin(admitted.acting, target, limit=limit) as upload:
@@ -346,6 +349,11 @@ def _target(options: Mapping[str, Any], filename: str, *, mimetype: str = "", so
         source_url=source_url,
         expires_in=options.get("expires_in"),
     )
+
+
+def _told(order: Order) -> str:
+    """The path that gives what an order gives, credentials cut off."""
+    return redact(TaskURL(tasks=tuple(order.tasks), source=order.source).format())
 
 
 def _shown(url: str | None) -> str | None:
