@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from ..engine import Engine, build
 from ..engine.settings import Settings
 from ..gate.errors import Busy, SecureDeliveryError
+from .capabilities_api import CapabilitiesAPI
 from .cors import AccessLog, Preflights
 from .delivery import Delivery
 from .file_api import FileAPI
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     picker = Picker(context, delivery)
     pages = Pages(context)
     ops = Ops(context)
+    capabilities = CapabilitiesAPI(context)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -75,6 +77,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             *_only("/", home, "GET"),
             *_only("/health/live", ops.live, "GET"),
             *_only("/health/ready", ops.ready, "GET"),
+            *_only("/api/capabilities", capabilities.answer, "GET"),
             *_only("/api/store/{provider}", files.store, "POST"),
             *_only("/api/store/{provider}/{handle}", files.copy, "POST"),
             *_only("/multipart/start", multipart.start, "POST"),
