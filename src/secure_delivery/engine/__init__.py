@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..gate.errors import ConfigurationError
+from ..gate.model import Limits
 from ..plugin.manager import Registry, load
 from ..plugin.protocols import Event, Swept, WorkLimits
 from .copies import Copies
@@ -21,10 +22,20 @@ from .fetch import Fetcher
 from .fetched import FetchedFiles
 from .files import Development, Files
 from .housekeeping import Housekeeping
+from .job_bell import bell
+from .job_desk import JobDesk, chosen
+from .job_leases import Leases
+from .job_pool import JobPool
+from .job_records import Job
+from .job_run import JobRunner, Worker
+from .jobs import Jobs
 from .locks import Locks
 from .memory import Memory
 from .outbound import OutboundGuard, Patience
 from .parts import Parts
+from .preview_job import KIND as PREVIEW
+from .preview_job import PreviewWorker
+from .previews import Previews
 from .records import Records
 from .rendition_budget import Budget
 from .rendition_store import RenditionStore
@@ -66,10 +77,14 @@ class Engine:
     folders: Folders
     objects: Objects
     webhooks: Webhooks
+    jobs: JobDesk
+    previewing: PreviewWorker
+    job_sandbox: Sandbox
     clock: Callable[[], float]
 
-    def start(self) -> None:
-        """Start the decoder processes, and sweep up what a crash left. Safe to call again.
+    def start(self, *, serving: bool = True) -> None:
+        """Start the decoder processes, and sweep up what a crash left. Safe to call again. A process that only works on jobs is
+        not `serving`: it starts its pool or its queue itself.
 
         Raises `ConfigurationError` when decoders cannot be confined as the settings ask.
         """
@@ -79,13 +94,17 @@ class Engine:
         if deleted := self.files.sweep():
             logger.warning("deleted %d blobs that were left when they should have gone", deleted)
         self.fetched.sweep()
-        self.renditions.start()
-        self.renditions.start_decoders()
         self.housekeeping.start()
         self.webhooks.start()
+        if serving:
+            self.renditions.start()
+            self.renditions.start_decoders()
+            self.jobs.start()
 
     def close(self) -> None:
         """Stop the decoders and close the database."""
+        self.jobs.close()
+        self.job_sandbox.close()
         self.webhooks.close()
         self.housekeeping.close()
         self.renditions.close()
@@ -159,6 +178,80 @@ def _tell(registry: Registry, webhooks: Webhooks) -> Callable[[Event], None]:
     return told
 
 
+def _sandbox(settings: Settings, choice: PluginChoice, data: Path, *, size: int, seconds: float) -> Sandbox:
+    """A pool of confined processes with the limits of these settings."""
+    return Sandbox(
+        size,
+        plugins=choice,
+        limits=WorkLimits(
+            pixels=settings.max_pixels,
+            animation_pixels=settings.max_animation_pixels,
+            bytes=settings.max_bytes,
+            seconds=seconds,
+            cpu_seconds=settings.decode_cpu_seconds,
+            memory=settings.decode_memory,
+        ),
+        scratch=_private_folder(data / "work"),
+        floor=frozenset(settings.sandbox_floor),
+        queue=settings.decode_queue,
+        wait=settings.decode_wait,
+    )
+
+
+def _jobs(
+    settings: Settings,
+    registry: Registry,
+    database: Database,
+    vault: Vault,
+    records: Records,
+    webhooks: Webhooks,
+    data: Path,
+    clock: Callable[[], float],
+    sandbox: Sandbox,
+    workers: Mapping[str, Worker],
+) -> JobDesk:
+    """The table of jobs, and the hands of this process. Decoders for jobs start with the first one."""
+
+    def limits_of(api_key: str) -> Limits | None:
+        found = records.application(api_key)
+        return None if found is None else found.limits
+
+    jobs = Jobs(database, vault, clock, limits_of=limits_of)
+    leases = Leases(database, clock, limits_of=limits_of, lease=settings.job_lease, most_attempts=settings.job_attempts)
+    desk: JobDesk
+
+    def waiting(job: Job, delay: float) -> None:
+        desk.announce([job], delay)
+
+    runner = JobRunner(
+        leases,
+        workers,
+        requests=jobs.request,
+        deliver=webhooks.deliver,
+        place=_private_folder(data / "jobs"),
+        waiting=waiting,
+    )
+    pool = JobPool(
+        leases,
+        runner,
+        bell(database),
+        size=max(1, settings.job_workers),
+        begin=sandbox.start_once,
+        moved=lambda moved: desk.announce(moved),
+    )
+    desk = JobDesk(
+        jobs,
+        leases,
+        runner,
+        pool,
+        queue=chosen(settings.queue, registry.queues),
+        size=settings.job_workers,
+        days=settings.job_days,
+        unheard=settings.job_unheard,
+    )
+    return desk
+
+
 def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engine:
     """Wire an engine. Opens the database and brings it up to date; starts no process yet.
 
@@ -210,28 +303,29 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         direct=settings.direct_uploads,
     )
     parts = Parts(database, uploads, max_bytes=settings.max_bytes)
-    sandbox = Sandbox(
-        settings.decoders,
-        plugins=choice,
-        limits=WorkLimits(
-            pixels=settings.max_pixels,
-            animation_pixels=settings.max_animation_pixels,
-            bytes=settings.max_bytes,
-            seconds=settings.decode_seconds,
-            cpu_seconds=settings.decode_cpu_seconds,
-            memory=settings.decode_memory,
-        ),
-        scratch=_private_folder(data / "work"),
-        floor=frozenset(settings.sandbox_floor),
-        queue=settings.decode_queue,
-        wait=settings.decode_wait,
-    )
+    sandbox = _sandbox(settings, choice, data, size=settings.decoders, seconds=settings.decode_seconds)
     fetcher = Fetcher(
         allow=settings.fetch_allow,
         ports=(80, 443, *settings.fetch_ports),
         https_only=settings.fetch_https_only,
         patience=Patience(whole=settings.fetch_seconds),
     )
+    job_sandbox = _sandbox(
+        settings, replace(choice, warm=()), data, size=max(1, settings.job_workers), seconds=settings.job_seconds
+    )
+    previewing = PreviewWorker(
+        records,
+        files,
+        fetcher,
+        Previews(registry, job_sandbox, fetcher.guard),
+        webhooks,
+        max_bytes=settings.max_bytes,
+        base=settings.public_url,
+        clock=clock,
+        link_seconds=int(settings.development_days * 86_400) or 365 * 86_400,
+    )
+    jobs = _jobs(settings, registry, database, vault, records, webhooks, data, clock, job_sandbox, {PREVIEW: previewing})
+    webhooks.rebuild = lambda application, job: previewing.rebuilt(application, jobs.jobs.get(job, application))
     renditions = Renditions(
         records,
         store,
@@ -252,12 +346,15 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         uploads=uploads,
         parts=parts,
         streams=Streams(uploads, parts, max_bytes=settings.max_bytes),
-        housekeeping=Housekeeping((files.tend, uploads.sweep, webhooks.sweep, lambda: _sweep(registry))),
+        housekeeping=Housekeeping((files.tend, uploads.sweep, webhooks.sweep, jobs.tend, lambda: _sweep(registry))),
         renditions=renditions,
         sandbox=sandbox,
         fetched=FetchedFiles(fetcher, _private_folder(data / "fetched"), keep=settings.fetch_keep, clock=clock),
         folders=Folders(settings.folders),
         objects=Objects(storages, _private_folder(data / "work")),
         webhooks=webhooks,
+        jobs=jobs,
+        previewing=previewing,
+        job_sandbox=job_sandbox,
         clock=clock,
     )

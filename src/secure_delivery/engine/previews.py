@@ -319,13 +319,11 @@ def hint(sizes: Sequence[Size]) -> tuple[int, int] | None:
     """The smallest box that holds every size: what a previewer should draw. None when the original size is wanted."""
     if any(not size.width and not size.height for size in sizes):
         return None
-    # A side that is free in any size is free: nobody knows how long it will be.
     widths, heights = [size.width for size in sizes], [size.height for size in sizes]
-    return (
-        (0 if 0 in widths else max(widths), 0 if 0 in heights else max(heights))
-        if not (0 in widths and 0 in heights)
-        else (max(widths), max(heights))
-    )
+    if 0 in widths and 0 in heights:  # one size leaves the width free and another the height: no box holds both
+        side = 2 * max(*widths, *heights)
+        return side, side
+    return 0 if 0 in widths else max(widths), 0 if 0 in heights else max(heights)
 
 
 def _attached(path: Path, one: Attachment) -> Attached:

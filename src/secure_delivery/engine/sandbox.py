@@ -185,6 +185,7 @@ class Sandbox:
         self._free: list[Place] = []
         self._waiting: deque[SimpleQueue[Place | None]] = deque()
         self._state = threading.Condition()
+        self._starting = threading.Lock()
         self._owner: int | None = None
         self._layers: frozenset[str] = frozenset()
 
@@ -226,6 +227,12 @@ class Sandbox:
         with self._state:
             self._free = list(self._places)
             self._owner = os.getpid()
+
+    def start_once(self) -> None:
+        """Start, unless it runs already; from any thread. Raises like `start`."""
+        with self._starting:
+            if not self.running:
+                self.start()
 
     def close(self) -> None:
         """End all workers, whatever they do; whoever waits is told `Busy`. Safe to call more than once."""

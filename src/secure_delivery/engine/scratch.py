@@ -140,6 +140,13 @@ def remove(path: Path) -> None:
 
     A folder inside is emptied of its folders by moving these to the top, so two levels are all there ever is.
     """
+    empty(path)
+    with suppress(OSError):
+        path.rmdir()
+
+
+def empty(path: Path) -> None:
+    """Remove everything in a folder, like `remove`; the folder itself stays."""
     try:
         top = _ours(path.name, at=None, path=path)
     except OSError:
@@ -154,8 +161,6 @@ def remove(path: Path) -> None:
                 return  # nothing helps; the next sweep tries again
     finally:
         os.close(top)
-        with suppress(OSError):
-            path.rmdir()
 
 
 def _remove_from(top: int, name: str, numbers: count[int]) -> None:

@@ -197,6 +197,24 @@ class Settings:
         _number(0.001, 3650, float), 7.0, "Days for which deliveries that are over are remembered and can be sent again."
     )
     webhook_senders: int = _setting(_number(1, 1000), 32, "Deliveries that one process has on their way at once.")
+    queue: str = _setting(
+        _text, "embedded", "How workers learn of jobs: embedded, or the name of a queue that a plugin provides (celery)."
+    )
+    job_workers: int = _setting(
+        _number(0, 256), lambda: min(4, os.cpu_count() or 1), "Jobs at work at once in each process; 0 leaves them to workers."
+    )
+    job_lease: float = _setting(
+        _number(0.5, 3600, float), 60.0, "Seconds a worker may be silent before its jobs are begun again by another."
+    )
+    job_attempts: int = _setting(
+        _number(1, 100), 3, "How often a job is begun that never ends, before it is given up as a failure."
+    )
+    job_days: float = _setting(_number(0.001, 36_500, float), 30.0, "Days for which the record of an ended job is kept.")
+    job_unheard: float = _setting(
+        _number(1, 86_400, float), 60.0, "Seconds after which a queue is told again of a job that nobody has begun."
+    )
+    job_seconds: float = _setting(_number(1, 86_400, float), 60.0, "Wall seconds one previewer or extractor may take.")
+    video_seconds: float = _setting(_number(1, 86_400, float), 900.0, "Wall seconds one conversion of video or audio may take.")
     quiet: bool = _setting(_flag, False, "Log only warnings and errors, not every request.")
     plugins_blocked: tuple[str, ...] = _setting(_names, (), "Names of installed plugins that are not loaded.")
     plugins_rank: tuple[str, ...] = _setting(_names, (), "Plugins from strongest to weakest where two offer the same.")

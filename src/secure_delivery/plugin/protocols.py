@@ -400,6 +400,22 @@ class Placing(Protocol):
 
 
 @runtime_checkable
+class Receiving(Protocol):
+    """A placing storage that results of jobs can be handed over to: others know them by their plain addresses."""
+
+    def address(self, key: str) -> str:
+        """The plain URL of an object, which opens for whoever the bucket's owner lets. Makes no request."""
+        ...
+
+    def hand_over(
+        self, key: str, *, mimetype: str, access: Literal["private", "public"] | None, headers: Mapping[str, str]
+    ) -> Draft:
+        """Like `place`, with headers that answers are to have: `Cache-Control`, `Content-Disposition`, `Content-Language`,
+        `Expires`. Those that the provider does not know are left out."""
+        ...
+
+
+@runtime_checkable
 class Presigned(Protocol):
     """A storage that can let somebody fetch one blob for a while, without us in between."""
 

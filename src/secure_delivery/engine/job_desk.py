@@ -1,0 +1,126 @@
+"""Where jobs are handed in, and where a process offers its hands: the table, the queue that tells of it, the pool.
+
+Knows: jobs, leases, the pool, a queue of a plugin by its two methods. Must not know: what a job does, HTTP.
+
+`embedded` is the table itself: whoever works on the same database takes from it. Any other queue gets ids only, and may lose
+them all: what nobody was heard to hold for `UNHEARD` seconds is told of again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..gate.errors import ConfigurationError
+from ..plugin.protocols import Queue, Serving
+from .job_leases import Leases
+from .job_pool import JobPool
+from .job_records import Job
+from .job_run import JobRunner
+from .jobs import Jobs
+
+logger = logging.getLogger("secure_delivery.engine")
+
+EMBEDDED = "embedded"
+UNHEARD = 60.0  # seconds
+
+
+class JobDesk:
+    """Takes jobs in, and works on them when it was started. Thread-safe."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        leases: Leases,
+        runner: JobRunner,
+        pool: JobPool,
+        *,
+        queue: Queue | None,
+        size: int,
+        days: float,
+        unheard: float = UNHEARD,
+    ) -> None:
+        self.jobs = jobs
+        self.leases = leases
+        self.runner = runner
+        self.pool = pool
+        self._queue = queue
+        self._size = size
+        self._days = days
+        self._unheard = unheard
+
+    def submit(self, application: str, kind: str, request: Mapping[str, Any], **more: Any) -> tuple[Job, bool]:
+        """Record a job and tell whoever may be waiting; arguments and faults as in `Jobs.submit`."""
+        job, fresh = self.jobs.submit(application, kind, request, **more)
+        if fresh:
+            self.announce([job])
+        return job, fresh
+
+    def retry(self, job_id: str, application: str | None = None) -> Job:
+        """Queue a job again that failed or was cancelled. Raises like `Jobs.retry`."""
+        job = self.jobs.retry(job_id, application)
+        self.announce([job])
+        return job
+
+    def announce(self, jobs: Sequence[Job], delay: float = 0.0) -> None:
+        """Tell the queue of jobs. What it does not take is told of again later: the table knows."""
+        if self._queue is None:
+            self.pool.wake()
+            return
+        for job in jobs:
+            try:
+                self._queue.announce(job.id, cost=job.cost, delay=delay)
+            except Exception as error:  # a broker that is away
+                logger.warning("the queue took no message of job %s: %s", job.id, type(error).__name__)
+                return
+
+    # -- working
+
+    def start(self) -> None:
+        """Work on jobs in this process: as many at a time as the settings say. With a queue of a plugin, its workers do that,
+        and this process only keeps the table in order."""
+        self.runner.sweep()
+        if self._size or self._queue is not None:
+            self.pool.start(taking=self._queue is None)
+
+    def serve(self, concurrency: int) -> None:
+        """Be a worker of the queue until told to stop. Raises `ConfigurationError` for a queue that has none."""
+        self.runner.sweep()
+        queue: object = self._queue
+        if not isinstance(queue, Serving):
+            raise ConfigurationError("this queue has no workers of its own")
+        self.pool.start(taking=False)
+        queue.serve(self.pool.run_one, concurrency=concurrency)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the table itself is the queue."""
+        return self._queue is None
+
+    def close(self) -> None:
+        """Take no more jobs, and wait a little for those that run."""
+        self.pool.close()
+
+    def tend(self) -> int:
+        """What time does: tell again of what nobody heard, forget what is old, sweep what a crash left. Returns how much."""
+        done = self.jobs.forget(self._days)
+        self.runner.sweep()
+        if self._queue is not None and (late := self.leases.unheard(self._unheard)):
+            self.announce(late)
+            done += len(late)
+        return done
+
+
+def chosen(setting: str, queues: Mapping[str, Queue]) -> Queue | None:
+    """The queue that a setting means: `embedded`, or the name of one that a plugin provides. A colon may follow the name.
+
+    Raises `ConfigurationError` for one that nobody provides.
+    """
+    name = setting.partition(":")[0]
+    if name == EMBEDDED:
+        return None
+    if name not in queues:
+        known = ", ".join([EMBEDDED, *sorted(queues)])
+        raise ConfigurationError(f"queue: no installed plugin provides {name!r}; there is: {known}")
+    return queues[name]

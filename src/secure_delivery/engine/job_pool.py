@@ -1,0 +1,163 @@
+"""Threads that take jobs from the table and run them, in this process.
+
+Knows: leases, the runner, the bell. Must not know: what a job does, queues of others, HTTP.
+
+One thread takes, `size` threads run, one keeps the leases alive and queues again what others fell silent about. The heavy work
+is done in the sandbox's processes, so threads are enough.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from .job_bell import LONGEST, Bell
+from .job_leases import Leases
+from .job_records import Job
+from .job_run import JobRunner
+
+logger = logging.getLogger("secure_delivery.engine")
+
+_SHUT_DOWN = 5.0  # seconds for which jobs may go on when the process is to end; what is left then is begun again by another
+
+
+def worker_name() -> str:
+    """A name for this process that operators recognise."""
+    return f"{socket.gethostname()[:60]}:{os.getpid()}"
+
+
+class JobPool:
+    """Runs jobs, `size` at a time, once it was started."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        runner: JobRunner,
+        bell: Bell,
+        *,
+        size: int,
+        begin: Callable[[], None] = lambda: None,
+        moved: Callable[[Sequence[Job]], None] = lambda jobs: None,
+    ) -> None:
+        self._leases = leases
+        self._runner = runner
+        self._bell = bell
+        self._size = size
+        self._begin = begin
+        self._moved = moved
+        self._name = worker_name()
+        self._idle = threading.Semaphore(size)
+        self._work: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._over = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._began = False
+
+    def start(self, *, taking: bool = True) -> None:
+        """Begin, if that has not happened yet. Without `taking`, leases are kept and the silent are queued again, but jobs are
+        brought by somebody else (`run_one`)."""
+        if self._threads:
+            return
+        self._over.clear()
+        roles: list[Callable[[], None]] = [self._keep]
+        if taking:
+            roles += [self._take, *[self._run] * self._size]
+        for number, role in enumerate(roles):
+            thread = threading.Thread(target=role, name=f"jobs-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def close(self) -> None:
+        """Take no more, let what runs end for a few seconds, and return."""
+        self._over.set()
+        self._bell.ring()
+        for _ in self._threads:
+            self._work.put(None)
+        ends = time.monotonic() + _SHUT_DOWN
+        for thread in self._threads:
+            thread.join(max(0.0, ends - time.monotonic()))
+        self._threads.clear()
+        self._bell.close()
+
+    def wake(self) -> None:
+        """Have a look at the table now."""
+        self._bell.ring()
+
+    def run_one(self, job_id: str) -> None:
+        """Run this job here and now, unless somebody else has it, or it is not its turn."""
+        job = self._leases.claim_one(job_id, self._name)
+        if job is not None:
+            self._prepare()
+            self._runner.run(job)
+
+    def drained(self) -> bool:
+        """Whether nothing runs here at this moment."""
+        return not self._runner.held()
+
+    # -- the threads
+
+    def _take(self) -> None:
+        while not self._over.is_set():
+            free = self._free()
+            if not free:
+                continue
+            try:
+                jobs = self._leases.claim(self._name, free, self._runner.kinds)
+            except SQLAlchemyError as error:
+                logger.warning("no jobs can be taken at the moment: %s", type(error).__name__)
+                jobs = []
+                self._over.wait(LONGEST)
+            for job in jobs:
+                self._work.put(job)
+            for _ in range(free - len(jobs)):
+                self._idle.release()
+            if not jobs:
+                self._bell.wait(LONGEST)
+
+    def _free(self) -> int:
+        """How many jobs can be begun now: waits for one, then takes what else is free."""
+        if not self._idle.acquire(timeout=LONGEST):
+            return 0
+        free = 1
+        while free < self._size and self._idle.acquire(blocking=False):
+            free += 1
+        return free
+
+    def _run(self) -> None:
+        while (job := self._work.get()) is not None:
+            try:
+                if self._over.is_set():
+                    with suppress(Exception):  # the lease would end by itself
+                        self._leases.again(job, 0.0)
+                    continue
+                self._prepare()
+                self._runner.run(job)
+            finally:
+                self._idle.release()
+
+    def _prepare(self) -> None:
+        """Start what jobs need with the first of them: a server that never gets one does not carry it."""
+        if not self._began:
+            self._begin()
+            self._began = True
+
+    def _keep(self) -> None:
+        """Leases are renewed three times in the time that one lasts; the table is looked over every second."""
+        renewed = time.monotonic()
+        while not self._over.wait(min(LONGEST, self._leases.lease / 6)):
+            try:
+                if time.monotonic() - renewed >= self._leases.lease / 3:
+                    renewed = time.monotonic()
+                    self._leases.beat(self._runner.held())
+                if moved := self._leases.promote():
+                    self._bell.ring()
+                    self._moved(moved)
+            except SQLAlchemyError as error:
+                logger.warning("leases cannot be renewed at the moment: %s", type(error).__name__)

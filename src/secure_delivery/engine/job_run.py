@@ -1,0 +1,243 @@
+"""One job from its lease to the last deleted byte.
+
+Knows: leases, scratch folders, webhooks by their three methods. Must not know: what a job does (its `Worker` does), queues,
+HTTP.
+
+The order is a promise: work -> results handed over -> recorded, with the webhooks in the same transaction -> first webhook
+attempt -> everything deleted. Whatever ends a job early, the deleting happens. What a crash leaves is swept by whoever starts
+or tends next: a folder that no living process holds is nobody's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy.engine import Connection
+
+from ..gate.errors import Busy, NotFound, Overloaded, SecureDeliveryError, SourceFault, StorageFault, StorageRefused
+from . import scratch
+from .job_leases import Leases
+from .job_records import CANCELLED, Cancelled, Fenced, Job, Trace
+from .outbound import AddressRefused
+
+logger = logging.getLogger("secure_delivery.engine")
+
+#: Seconds before a job that failed for a reason that may pass is begun again; as often as there are numbers.
+DELAYS = (2.0, 20.0)
+_ABANDONED: Mapping[str, str] = {
+    "code": "abandoned",
+    "message": "The job ended its worker every time it was begun, and was given up.",
+}
+_INTERNAL: Mapping[str, str] = {"code": "internal", "message": SecureDeliveryError.sentence}
+
+
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """What a worker of a kind gets: the job, its request, a folder of its own, and how to say how far it is."""
+
+    job: Job
+    request: Mapping[str, Any] = field(repr=False)
+    folder: Path
+    _leases: Leases = field(repr=False)
+    traces: list[Trace] = field(default_factory=list)
+
+    def note(self, what: str, place: str = "", size: int | None = None) -> None:
+        """Remember that something exists, or was sent or deleted; written down with the next step."""
+        self.traces.append(Trace(at=self._leases.now(), what=what, place=place[:300], size=size))
+
+    def step(self, name: str) -> None:
+        """Say how far the job is. Raises `Fenced`, `Cancelled`."""
+        self._leases.step(self.job, name, self.traces)
+        self.traces.clear()
+
+    def check(self) -> None:
+        """Raise `Fenced` or `Cancelled` when the job is not to go on."""
+        self._leases.check(self.job)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """How the work ended: what is recorded, and, in `told`, what only the webhook says."""
+
+    result: Mapping[str, Any]
+    told: Any = field(default=None, repr=False)
+
+
+class Worker(Protocol):
+    """Does jobs of one kind."""
+
+    #: Whether it needs a folder, and leaves anything to be deleted.
+    scratch: bool
+
+    def work(self, held: Held) -> Done:
+        """Do it. Raises faults of the tree; those that may pass are tried again."""
+        ...
+
+    def report(self, connection: Connection, job: Job, request: Mapping[str, Any], told: Any) -> Sequence[str]:
+        """Write the webhooks of a job that has ended, in the transaction that records it; the ids of their deliveries."""
+        ...
+
+
+class JobRunner:
+    """Runs jobs. Thread-safe.
+
+    `deliver` makes one attempt at a webhook delivery; `requests` opens the sealed request of a job. `place` is where folders
+    are made. `waiting` is told of jobs that are to be begun again, with the seconds until then.
+    """
+
+    def __init__(
+        self,
+        leases: Leases,
+        workers: Mapping[str, Worker],
+        *,
+        requests: Callable[[Job], Mapping[str, Any]],
+        deliver: Callable[[str], object],
+        place: Path,
+        waiting: Callable[[Job, float], None] = lambda job, delay: None,
+    ) -> None:
+        self._leases = leases
+        self._workers = workers
+        self._requests = requests
+        self._deliver = deliver
+        self._place = place
+        self._waiting = waiting
+        self._held: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return frozenset(self._workers)
+
+    def held(self) -> list[tuple[str, int]]:
+        """What is being worked on: ids and fencing numbers, for heartbeats."""
+        with self._lock:
+            return list(self._held.items())
+
+    def sweep(self) -> None:
+        """Delete folders that a killed process left."""
+        scratch.sweep(self._place)
+
+    def run(self, job: Job) -> None:
+        """Work on a job that is held until it has ended, is given back or is lost. Never raises for what is wrong with it."""
+        with self._lock:
+            self._held[job.id] = job.fence
+        try:
+            self._run(job)
+        except Fenced:
+            logger.warning("job %s: another worker holds it by now, nothing was recorded", job.id)
+        except Exception:  # the database is gone, say: the lease ends by itself, and the job is begun again
+            logger.exception("job %s: could not be recorded", job.id)
+        finally:
+            with self._lock:
+                self._held.pop(job.id, None)
+
+    def _run(self, job: Job) -> None:
+        worker = self._workers[job.kind]
+        with self._folder(worker.scratch) as folder:
+            held = Held(job=job, request={}, folder=folder, _leases=self._leases)
+            if worker.scratch:
+                held.note("folder made", folder.name)
+            try:
+                deliveries = self._ended(worker, held)
+            except BaseException:
+                self._removed(worker, held)
+                raise
+            for delivery in deliveries or ():
+                with suppress(SecureDeliveryError):  # it is written down and tried again
+                    self._deliver(delivery)
+            self._removed(worker, held)
+        if worker.scratch and deliveries is not None:
+            held.note("folder deleted", folder.name)
+            self._leases.deleted(job, held.traces)
+
+    def _removed(self, worker: Worker, held: Held) -> None:
+        if worker.scratch:
+            scratch.empty(held.folder)
+
+    def _ended(self, worker: Worker, held: Held) -> Sequence[str] | None:
+        """Work, and record how it ended; the webhook deliveries, None when the job was given back."""
+        job = held.job
+        try:
+            if job.attempts > self._leases.most_attempts:
+                held.request = self._opened(job)
+                return self._finish(worker, held, "failure", error=_ABANDONED)
+            held.request = self._requests(job)
+            done = worker.work(held)
+            return self._finish(worker, held, "success", result=done.result, told=done.told)
+        except Fenced:
+            raise
+        except Cancelled:
+            return self._finish(worker, held, "cancelled", error=CANCELLED)
+        except SecureDeliveryError as fault:
+            delay = self._delay(job, fault)
+            if delay is not None:
+                logger.info("job %s: %s; again in %g s", job.id, fault.code, delay)
+                self._give_back(worker, held, delay)
+                return None
+            logger.info("job %s failed: %s", job.id, fault.code)
+            return self._finish(worker, held, "failure", error={"code": fault.code, "message": fault.public})
+        except Exception:
+            logger.exception("job %s: a fault of ours", job.id)
+            return self._finish(worker, held, "failure", error=_INTERNAL)
+
+    def _opened(self, job: Job) -> Mapping[str, Any]:
+        try:
+            return self._requests(job)
+        except SecureDeliveryError:
+            return {}
+
+    def _delay(self, job: Job, fault: SecureDeliveryError) -> float | None:
+        """Seconds until a job is begun again; None for what would only fail again."""
+        passing = isinstance(fault, Busy | Overloaded) or (
+            isinstance(fault, SourceFault | StorageFault) and not isinstance(fault, AddressRefused | StorageRefused | NotFound)
+        )
+        tried = job.attempts - 1
+        return DELAYS[tried] if passing and tried < len(DELAYS) and job.attempts < self._leases.most_attempts else None
+
+    def _give_back(self, worker: Worker, held: Held, delay: float) -> None:
+        self._removed(worker, held)
+        if worker.scratch:
+            held.note("folder deleted", held.folder.name)
+        self._leases.again(held.job, delay, held.traces)
+        self._waiting(held.job, delay)
+
+    def _finish(
+        self,
+        worker: Worker,
+        held: Held,
+        state: str,
+        *,
+        result: Mapping[str, Any] | None = None,
+        error: Mapping[str, Any] | None = None,
+        told: Any = None,
+    ) -> Sequence[str]:
+        deliveries: list[str] = []
+        job = _as_ended(held.job, state, result, error, self._leases.now())
+
+        def beside(connection: Connection) -> None:
+            deliveries.extend(worker.report(connection, job, held.request, told))
+
+        self._leases.finish(
+            held.job, state, result=result, error=error, traces=held.traces, purged=not worker.scratch, beside=beside
+        )
+        held.traces.clear()
+        return deliveries
+
+    @contextmanager
+    def _folder(self, wanted: bool) -> Iterator[Path]:
+        if not wanted:
+            yield Path(os.devnull)
+            return
+        with scratch.folder(self._place) as (path, _):
+            yield path
+
+
+def _as_ended(job: Job, state: str, result: Mapping[str, Any] | None, error: Mapping[str, Any] | None, now: int) -> Job:
+    return replace(job, state=state, result=result, error=error, finished=now)
