@@ -12,10 +12,27 @@ from jsonschema import Draft202012Validator
 from secure_delivery.builtin.extractors import ALGORITHMS, extractors
 from secure_delivery.gate.errors import BadRequest
 from secure_delivery.plugin import Extractor, MemoryFile
+from secure_delivery.plugin.testing_extractors import ExtractorContract
 from secure_delivery.plugin.testing_previews import extracted
 
 CHECKSUM, STAT = extractors()["checksum"], extractors()["stat"]
 DATA = bytes(range(256)) * 9_000  # more than is read at once
+
+
+class TestChecksum(ExtractorContract):
+    extractor = CHECKSUM
+
+    def sample_media(self) -> MemoryFile:
+        return MemoryFile(DATA, "x/y", "a.bin")
+
+
+class TestChecksumOfChoice(TestChecksum):
+    def sample_options(self) -> dict[str, Any]:
+        return {"algorithms": ["sha256", "crc32"]}
+
+
+class TestStat(TestChecksum):
+    extractor = STAT
 
 
 def section(extractor: Extractor, data: bytes = DATA, name: str = "a.bin", kind: str = "x/y", **options: Any) -> Any:

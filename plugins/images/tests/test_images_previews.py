@@ -13,7 +13,7 @@ from PIL import Image
 
 from secure_delivery.plugin import Corrupt, MemoryFile, Page, SecureDeliveryError, TooLarge, Unsupported, WorkLimits
 from secure_delivery.plugin.testing import SimpleWorkshop, content
-from secure_delivery.plugin.testing_previews import previewed
+from secure_delivery.plugin.testing_previews import PreviewerContract, previewed
 from secure_delivery_images.families import FAMILIES, family_of
 from secure_delivery_images.previewers import previewers
 
@@ -36,6 +36,41 @@ RARE = {
 def warmed() -> None:
     PICTURE.warm()
     ICON.warm()
+
+
+class _Contract(PreviewerContract):
+    previewer = PICTURE
+    pictures_inside = True
+    form, name = "PNG", "a.png"
+
+    def sample_media(self) -> Any:
+        more = [Image.linear_gradient("L").resize((30, 20)), Image.new("RGB", (20, 30), "red")] if self.form == "TIFF" else []
+        options = {"save_all": True, "append_images": more} if more else {}
+        image = Image.radial_gradient("L").resize((48, 48)).convert("RGBA" if self.form == "ICO" else "RGB")
+        return written(image, self.form, self.name, **options)
+
+
+class TestJpeg(_Contract):
+    form, name = "JPEG", "a.jpg"
+
+
+class TestTiff(_Contract):
+    form, name = "TIFF", "a.tif"
+
+
+class TestIcon(_Contract):
+    form, name = "ICO", "a.ico"
+
+
+class TestJpeg2000(_Contract):
+    form, name = "JPEG2000", "a.jp2"
+
+
+class TestStandIn(PreviewerContract):
+    previewer = ICON
+
+    def sample_media(self) -> Any:
+        return MemoryFile(b"whatever it is", "application/octet-stream", "a.what")
 
 
 def written(image: Image.Image, form: str, name: str, **options: Any) -> MemoryFile:

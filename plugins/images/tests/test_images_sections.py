@@ -15,6 +15,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from secure_delivery.plugin import MemoryFile, SecureDeliveryError
 from secure_delivery.plugin.testing import SimpleWorkshop
+from secure_delivery.plugin.testing_extractors import ExtractorContract
 from secure_delivery.plugin.testing_previews import extracted
 from secure_delivery_images import xmp
 from secure_delivery_images.extractors import extractors
@@ -28,6 +29,27 @@ PACKET = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x
  <dc:title><rdf:Alt><rdf:li xml:lang="x-default">A title</rdf:li></rdf:Alt></dc:title>
  <dc:subject><rdf:Bag><rdf:li>one</rdf:li><rdf:li>two</rdf:li></rdf:Bag></dc:subject>
  <photoshop:Credit>Agency</photoshop:Credit></rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>"""
+
+
+class TestExif(ExtractorContract):
+    extractor = EXIF
+
+    def sample_media(self) -> Any:
+        return photograph(xmp=PACKET.encode())
+
+
+class TestExifOfRaw(ExtractorContract):
+    extractor = EXIF
+
+    def sample_media(self) -> Any:
+        return photograph("TIFF")
+
+
+class TestFacts(ExtractorContract):
+    extractor = FACTS
+
+    def sample_media(self) -> Any:
+        return photograph()
 
 
 def exif() -> Image.Exif:
@@ -102,16 +124,19 @@ def test_xmp_and_iptc_are_told_beside_exif() -> None:
 
 
 def test_a_profile_decides_what_is_given() -> None:
-    """Nothing; author and rights; all but the place; all."""
+    """How it was exposed; author and rights; all but the place; all."""
     media = photograph(xmp=PACKET.encode())
-    assert told(media, "none") is None
-    assert told(media, "copyright") == {"author": "Ada", "copyright": "(c) Ada", "credit": "Agency"}
+    bare = told(media, "none")
+    assert bare["exposure"] == "1/125" and bare["orientation"] == 6 and bare["iso"] == 200
+    for word in ("Ada", "Example", "One", "Lens", "2024", "Firmware", "Vienna", "raw", "title"):
+        assert word not in str(bare), word
+    assert told(media, "copyright") == {**bare, "author": "Ada", "copyright": "(c) Ada", "credit": "Agency"}
+    assert told(media, "nonsense") == bare
     section = told(media, "no_location")
     assert section["make"] == "Example" and section["taken"].startswith("2024")
     for word in ("gps", "GPS", "48.2", "16.3", "Vienna", "City", "place", "Latitude"):
         assert word not in str(section), word
     assert told(media, "all")["place"] == {"city": "Vienna"}
-    assert told(media, "nonsense") is None
 
 
 def test_files_without_metadata_have_no_section(saved: Any, quadrants: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from secure_delivery.plugin import Corrupt, MemoryFile, SecureDeliveryError, TooLarge, Unsupported, WorkLimits
 from secure_delivery.plugin.testing import SimpleWorkshop, bind
-from secure_delivery.plugin.testing_previews import previewed
+from secure_delivery.plugin.testing_previews import PreviewerContract, previewed
 from secure_delivery_images.tasks import transformations as pictures
 from secure_delivery_svg.previewers import previewers
 
@@ -20,6 +20,13 @@ HALVES = (
     f'<svg {NS} viewBox="0 0 40 20"><rect width="20" height="20" fill="red"/>'
     '<rect x="20" width="20" height="20" fill="blue"/></svg>'
 )
+
+
+class TestSvg(PreviewerContract):
+    previewer = SVG
+
+    def sample_media(self) -> MemoryFile:
+        return drawing(HALVES)
 
 
 def drawing(text: str | bytes) -> MemoryFile:

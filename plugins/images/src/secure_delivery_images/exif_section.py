@@ -2,11 +2,11 @@
 
 Knows: tags, profiles. Must not know: containers (`blocks`), how a section travels.
 
-The profile of the application decides what is given, as it does for pictures (`metadata`):
+The profile of the application decides what is given, each more than the one before:
 
-* `none`: nothing, the section is null;
-* `copyright`: author and rights, nothing else;
-* `no_location`: all but where it was: no GPS, no names of places, no maker notes;
+* `none`: how the picture was exposed and which way is up: nothing that tells of a person, a device, a moment or a place;
+* `copyright`: author and rights as well;
+* `no_location`: all but where it was: no GPS, no names of places;
 * `all`: the place as well. Maker notes are never told.
 """
 
@@ -37,19 +37,22 @@ _MOST = 400  # tags of one group
 _WHOLE = 400_000  # characters of a section in all
 _TIME = re.compile(r"(\d{4})[:.-](\d\d)[:.-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
 _DAY = re.compile(r"(\d{4})[:.-]?(\d\d)[:.-]?(\d\d)")
+_RIGHTS = frozenset({"author", "copyright", "credit"})
+_EXPOSURE = frozenset(
+    {"exposure_time", "exposure", "f_number", "iso", "focal_length", "focal_length_35mm", "exposure_bias", "exposure_program"}
+    | {"metering", "flash", "orientation"}
+)
 _ZONE = re.compile(r"[+-]\d\d:\d\d")
 
 
 def section(blocks: Blocks, profile: str) -> dict[str, Any] | None:
     """The section under a profile; None when nothing is left of it."""
-    if profile not in ("copyright", "no_location", "all"):
-        return None
     raw = _bounded(_groups(blocks, everything=profile == "all"))
     told = _told(raw)
-    if profile == "copyright":
-        told = {name: value for name, value in told.items() if name in ("author", "copyright", "credit")}
-        return told or None
-    return {**told, "raw": raw} if raw else None
+    if profile in ("no_location", "all"):
+        return {**told, "raw": raw} if raw else None
+    allowed = _EXPOSURE | (_RIGHTS if profile == "copyright" else frozenset())
+    return {name: value for name, value in told.items() if name in allowed} or None
 
 
 def _groups(blocks: Blocks, *, everything: bool) -> dict[str, dict[str, Any]]:

@@ -36,9 +36,9 @@ class Exif:
     schema: ClassVar[Mapping[str, Any]] = {
         "$schema": _DRAFT,
         "title": "exif",
-        "description": "From EXIF, XMP and IPTC, whatever the format of the file; null for files without any, and under the "
-        "metadata profile `none`. `copyright` gives author, copyright and credit; `no_location` all but gps, place and what "
-        "repeats them; `all` everything. Keys without a value are left out.",
+        "description": "From EXIF, XMP and IPTC, whatever the format of the file; null for files without any. The "
+        "metadata profile `none` gives orientation and how it was exposed; `copyright` author, copyright and credit as well; "
+        "`no_location` all but gps, place and what repeats them; `all` everything. Keys without a value are left out.",
         "type": ["object", "null"],
         "additionalProperties": False,
         "properties": {
@@ -110,8 +110,6 @@ class Exif:
         from .blocks import blocks_of
         from .exif_section import section
 
-        if work.shop.metadata == "none":
-            return None
         blocks = blocks_of(work.media, work.limits)
         return None if blocks is None else section(blocks, work.shop.metadata)
 
