@@ -31,7 +31,7 @@ from .errors import (
 from .state import File, Part, State, StoreOptions
 from .sync import Client
 from .transform import Transform, transform
-from .webhooks import Event, verify_webhook
+from .webhooks import Event, Memory, SeenEvents, callback_secret, forget_webhook, receive_webhook, verify_webhook
 from .wire import Retry
 
 __all__ = [
@@ -43,12 +43,14 @@ __all__ = [
     "Event",
     "File",
     "Grant",
+    "Memory",
     "NetworkError",
     "NotFound",
     "Part",
     "ProtocolError",
     "ResponseError",
     "Retry",
+    "SeenEvents",
     "ServerError",
     "SignedPolicy",
     "SigningError",
@@ -61,6 +63,9 @@ __all__ = [
     "TransformError",
     "UploadError",
     "WebhookError",
+    "callback_secret",
+    "forget_webhook",
+    "receive_webhook",
     "transform",
     "verify_webhook",
 ]
