@@ -1,4 +1,4 @@
-"""Tasks around the web for secure-delivery: `urlscreenshot`, `minify_css`, `minify_js`, `qr`, `zip`.
+"""Tasks around the web for secure-delivery: `urlscreenshot`, `minify_css`, `minify_js`, `qr`, `zip`; pages as previews.
 
 Knows: the hooks. Must not know: the libraries behind the tasks, which only worker processes load.
 """
@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from secure_delivery.plugin import ConfigurationError, Program, Settings, Transformation, hookimpl
+from secure_delivery.plugin import ConfigurationError, Extractor, Previewer, Program, Settings, Transformation, hookimpl
 
 from .archive import Zip
 from .codes import Qr
+from .facts import WebpageFacts
 from .minify import MinifyCss, MinifyJs
+from .pages import Webpage
 from .screenshot import PROGRAMS, UrlScreenshot
 
 _NEEDED = {
     "lightningcss": "lightningcss",
+    "lxml": "lxml",
     "minify_html": "minify-html",
     "rcssmin": "rcssmin",
     "segno": "segno",
@@ -41,8 +44,20 @@ def register_transformations(settings: Settings) -> Mapping[str, Transformation]
 
 @hookimpl
 def register_programs(settings: Settings) -> Mapping[str, Program]:
-    """The browser behind `urlscreenshot`."""
+    """The browser behind `urlscreenshot` and the previews of pages."""
     return PROGRAMS
+
+
+@hookimpl
+def register_previewers(settings: Settings) -> Mapping[str, Previewer]:
+    """The first screen of a page."""
+    return {"webpage": Webpage()}
+
+
+@hookimpl
+def register_extractors(settings: Settings) -> Mapping[str, Extractor]:
+    """What a page says about itself."""
+    return {"webpage": WebpageFacts()}
 
 
 def transformations() -> dict[str, Transformation]:

@@ -1,9 +1,10 @@
-"""The program behind `urlscreenshot`: starts a headless Chromium and has it take a picture of a page.
+"""The program behind `urlscreenshot` and previews: starts a headless Chromium and has it take a picture of a page.
 
 Knows: the DevTools protocol, spoken over a pipe; nothing but the standard library. Must not know: the rest of this package. It
 runs as a program of its own, in the same confinement as the browser, from a copy of this file.
 
-Words: address, folder for results, scratch folder, proxy, desktop|mobile, all|window, width, height, milliseconds.
+Words: address, folder for results, scratch folder, proxy, desktop|mobile, all|window, width, height, milliseconds. Where the
+proxy is `-`, the address is the path of an HTML file in UTF-8, which is shown without scripts and without a network.
 It leaves `page.png`, or `trouble.json` with a word for what was wrong.
 """
 
@@ -34,6 +35,7 @@ ANSWER = 15.0  # seconds for an answer of the browser
 TALLEST = 16_384  # pixels of a whole page; more is cut off
 LONGEST = 400_000_000  # bytes of one message: a picture in Base64
 
+NO_PROXY = "http://127.0.0.1:9"  # where nobody listens; the program has no network anyway
 MOBILE = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Mobile Safari/537.36"
 
 #: What would ask somebody other than the page.
@@ -106,6 +108,7 @@ class Wish(NamedTuple):
     width: int
     height: int
     delay: float
+    text: str | None = None  # of a page that is no address
 
 
 class Browser:
@@ -176,6 +179,10 @@ class Browser:
             if message["method"] == "Page.javascriptDialogOpening":
                 self._number += 1
                 self.tell(self._number, "Page.handleJavaScriptDialog", {"accept": False})
+            elif message["method"] == "Fetch.requestPaused":  # asked for only where nothing may be fetched
+                self._number += 1
+                refused = {"requestId": message["params"]["requestId"], "errorReason": "Aborted"}  # and the page stays
+                self.tell(self._number, "Fetch.failRequest", refused)
         return message if isinstance(message, dict) else {}
 
     def wait_for(self, method: str, end: float) -> bool:
@@ -203,7 +210,7 @@ def take(browser: Browser, wish: Wish) -> bytes:
         agent = str(version.get("userAgent", "")).replace("HeadlessChrome", "Chrome")
         browser.ask("Emulation.setUserAgentOverride", userAgent=agent)
     browser.events.clear()
-    visit(browser, wish)
+    visit(browser, wish) if wish.text is None else show(browser, wish)
     clip = {"x": 0, "y": 0, "width": wish.width, "height": wish.height, "scale": 1}
     if wish.whole:
         content = browser.ask("Page.getLayoutMetrics")["cssContentSize"]
@@ -229,13 +236,28 @@ def visit(browser: Browser, wish: Wish) -> None:
         pass
 
 
+def show(browser: Browser, wish: Wish) -> None:
+    """Put a text into an empty page. Its address is none, so relative ones lead nowhere and files are out of reach; every
+    request is refused, scripts are off."""
+    browser.ask("Emulation.setScriptExecutionDisabled", value=True)
+    browser.ask("Fetch.enable", patterns=[{"urlPattern": "*"}])
+    frame = browser.ask("Page.getFrameTree")["frameTree"]["frame"]["id"]
+    browser.ask("Page.setDocumentContent", wait=LOADING, frameId=frame, html=wish.text)
+    browser.wait_for("Page.loadEventFired", time.monotonic() + LOADING / 4)
+    end = time.monotonic() + wish.delay
+    while browser.next(end) is not None:
+        pass
+
+
 def main(words: list[str]) -> None:
     """Do what the words say."""
     url, out, scratch, proxy, agent, mode, width, height, delay = words
-    wish = Wish(url, agent == "mobile", mode == "all", int(width), int(height), int(delay) / 1000)
+    offline = proxy == "-"
+    text = Path(url).read_text("utf-8", "replace") if offline else None
+    wish = Wish(url, agent == "mobile", mode == "all", int(width), int(height), int(delay) / 1000, text)
     folder = Path(out)
     try:
-        browser = Browser(Path(scratch), proxy)
+        browser = Browser(Path(scratch), NO_PROXY if offline else proxy)
         try:
             picture = take(browser, wish)
         finally:

@@ -37,23 +37,39 @@ _AGENTS, _MODES = ("desktop", "mobile"), ("all", "window")
 _DEVICES = {"iphone": (390, 844), "ipad": (820, 1180), "pixel": (412, 915), "galaxy": (360, 780)}
 _PICTURE, _TROUBLE = "page.png", "trouble.json"
 
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "/opt/google/chrome/chrome")
+_INSTALL = "the packages python3 and chromium (Debian, Ubuntu, Fedora), or Google Chrome"
+_PYTHON = ("-I", "-S", "-B", "{inputs}")
+# Named from the scratch folder, where the program starts: Chromium puts a socket there, and the name of one has at most
+# 108 bytes (unix(7)), which the whole path of a data folder soon exceeds.
+_ENVIRONMENT = {"TMPDIR": "tmp"}
+
 PROGRAMS = {
     "screenshot": Program(
         executables=("python3",),
         arguments=(
-            *("-I", "-S", "-B", "{inputs}", "{uri}", "{out}", "{scratch}", "{proxy}"),
+            *(*_PYTHON, "{uri}", "{out}", "{scratch}", "{proxy}"),
             *("{agent}", "{mode}", "{width}", "{height}", "{delay}"),
         ),
         choices={"agent": _AGENTS, "mode": _MODES, "width": _WIDTHS, "height": _HEIGHTS, "delay": _DELAYS},
         suffixes=(".py",),
-        # Named from the scratch folder, where the program starts: Chromium puts a socket there, and the name of one has at most
-        # 108 bytes (unix(7)), which the whole path of a data folder soon exceeds.
-        environment={"TMPDIR": "tmp"},
+        environment=_ENVIRONMENT,
         network=True,
         seconds=55.0,
-        needs=("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "/opt/google/chrome/chrome"),
-        install="the packages python3 and chromium (Debian, Ubuntu, Fedora), or Google Chrome",
-    )
+        needs=_BROWSERS,
+        install=_INSTALL,
+    ),
+    # The same for a page that is a file: no network, and the driver runs no script of it.
+    "page_of_file": Program(
+        executables=("python3",),
+        arguments=(*_PYTHON, "{out}", "{scratch}", "-", "desktop", "window", "{width}", "{height}", "{delay}"),
+        choices={"width": _WIDTHS, "height": _HEIGHTS, "delay": _DELAYS},
+        suffixes=(".py", ".html"),
+        environment=_ENVIRONMENT,
+        seconds=55.0,
+        needs=_BROWSERS,
+        install=_INSTALL,
+    ),
 }
 
 
@@ -82,23 +98,37 @@ class UrlScreenshot:
             raise ValueError(f"height must be at most {_WIDTHS[-1]} with orientation:landscape.")
 
     def warm(self) -> None:
-        """Read the driver, and load pictures."""
-        _driver()
-        from secure_delivery_images import picture
-
-        picture.warm()
+        warm()
 
     def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
         """Raises `Corrupt` when there is no page, `Unsupported` without a browser, `ProcessingLimit` when it takes too long."""
         from secure_delivery_images import Picture
 
-        driver = MemoryFile(_driver(), "text/x-python", "driver.py")
-        results = {result.filename: result for result in shop.run("screenshot", [media, driver], _choices(options))}
-        if _TROUBLE in results:
-            raise _trouble(results[_TROUBLE])
-        if _PICTURE not in results:
-            raise Corrupt("the browser left no picture")
-        return Picture.of(results[_PICTURE], shop.limits)
+        return Picture.of(taken(shop, "screenshot", media, _choices(options)), shop.limits)
+
+
+def warm() -> None:
+    """Read the driver, and load pictures."""
+    _driver()
+    from secure_delivery_images import picture
+
+    picture.warm()
+
+
+def taken(shop: Workshop, program: str, media: Media, choices: Mapping[str, str | int]) -> Media:
+    """The picture that the driver takes of a page, as PNG. `media` holds an address, or for `page_of_file` the page itself.
+
+    Raises `Unsupported` without a browser or without a way out, `SourceFault` when there is no page, `Corrupt`,
+    `ProcessingLimit`.
+    """
+    driver = MemoryFile(_driver(), "text/x-python", "driver.py")
+    files = [driver, media] if program == "page_of_file" else [media, driver]
+    results = {result.filename: result for result in shop.run(program, files, choices)}
+    if _TROUBLE in results:
+        raise _trouble(results[_TROUBLE])
+    if _PICTURE not in results:
+        raise Corrupt("the browser left no picture")
+    return results[_PICTURE]
 
 
 def _choices(options: Mapping[str, Any]) -> dict[str, str | int]:
