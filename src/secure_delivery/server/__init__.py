@@ -33,6 +33,7 @@ from .multipart import MultipartUploads
 from .ops import Ops
 from .pages import Pages
 from .picker import Picker
+from .previews_api import PreviewsAPI
 from .process import Process
 from .tus import Tus
 
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     process = Process(context, delivery)
     picker = Picker(context, delivery)
     pages = Pages(context)
+    previews = PreviewsAPI(context, delivery)
     ops = Ops(context)
     capabilities = CapabilitiesAPI(context)
 
@@ -90,6 +92,10 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             *_only("/tus/{key}/{token}", tus.one, "GET", "PATCH", "POST", "DELETE"),
             *_only("/upload/{key}", pages.upload_page, "GET"),
             *_only("/static/{name}", pages.static, "GET"),
+            *_both("/v2/previews", previews.collection, "GET", "POST"),
+            *_both("/v2/previews/{id}", previews.one, "GET", "DELETE"),
+            *_both("/v2/previews/{id}/cancel", previews.cancel, "POST"),
+            *_both("/v2/previews/{id}/retry", previews.retry, "POST"),
             *_only("/process", process.run, "POST"),
             *_only("/prefetch", picker.prefetch, "POST"),
             *_only("/folder/list", picker.listing, "POST"),
@@ -136,6 +142,11 @@ def _only(
     """
     named = [*methods, "HEAD", "OPTIONS"] if "GET" in methods else [*methods, "OPTIONS"]
     return [Route(path, endpoint, methods=[*methods, *some]), Route(path, _NotAllowed(named))]
+
+
+def _both(path: str, endpoint: Callable[[Request], Awaitable[Response]], *methods: str) -> list[Route]:
+    """A path with and without a slash at its end: clients of the previews API differ, and none follows a redirect well."""
+    return [*_only(path, endpoint, *methods), *_only(f"{path}/", endpoint, *methods)]
 
 
 class _NotAllowed:

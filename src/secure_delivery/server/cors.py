@@ -26,7 +26,8 @@ _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _HEADERS = (
     "Authorization, Content-Type, Content-MD5, Range, If-Match, If-None-Match, If-Range, Filestack-Source, Filestack-Trace-Id, "
     "Filestack-Trace-Span, Filestack-Upload-Region, Tus-Resumable, Upload-Length, Upload-Defer-Length, Upload-Offset, "
-    "Upload-Metadata, Upload-Concat, Upload-Checksum, X-HTTP-Method-Override, X-Requested-With"
+    "Upload-Metadata, Upload-Concat, Upload-Checksum, X-HTTP-Method-Override, X-Requested-With, "
+    "X-FilePreviews-Client-User-Agent, Idempotency-Key"
 )
 _AGE = "600"  # seconds; short, because whitelists change
 

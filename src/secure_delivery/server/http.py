@@ -70,7 +70,7 @@ CONTENT_HEADERS = {
 
 
 #: Where uploads begin: the upload whitelist is for these.
-UPLOAD_PATHS = ("/api/store/", "/multipart/", "/tus/", "/folder/", "/recording/", "/auth/")
+UPLOAD_PATHS = ("/v2/previews", "/api/store/", "/multipart/", "/tus/", "/folder/", "/recording/", "/auth/")
 _UPLOADS = frozenset({"/process", "/prefetch", "/store/", "/metadata"})
 
 

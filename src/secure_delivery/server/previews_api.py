@@ -1,0 +1,255 @@
+"""The previews API: `/v2/previews/`, as official FilePreviews clients call it, and what goes beyond it.
+
+Knows: the wire facts of FilePreviews API v2 (fact sheet, 1.2 to 1.9). Must not know: how a preview is made.
+
+Both spellings of a path are served, with and without the last slash, and nothing redirects: one client turns a redirected POST
+into a GET, another does not follow at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Any, TypeVar
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ..engine.job_records import Job
+from ..engine.preview_job import KIND, cost_of
+from ..engine.preview_object import preview_object, status_of
+from ..engine.preview_order import FieldError, PreviewOrder, read_order
+from ..gate.errors import BadRequest, NotFound, SecureDeliveryError
+from ..gate.model import Application
+from ..gate.policy import Call
+from ..gate.tasksource import Source, SourceKind
+from . import bodies
+from .basic import Caller, authenticated, caller_of
+from .delivery import Delivery
+from .gather import Gatherer
+from .http import Context, Denied, cors_headers, parameters, raw_path, redact
+
+logger = logging.getLogger("secure_delivery.server")
+
+_TYPE = "invalid_request_error"  # the only type that was ever seen
+_MOST = 100  # jobs of one page of the list
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_STATES = {
+    "pending": ("waiting", "queued"),
+    "started": ("started",),
+    "success": ("success",),
+    "failure": ("failure", "cancelled"),
+}
+_Self = TypeVar("_Self", bound="PreviewsAPI")
+_Endpoint = Callable[[_Self, Request], Awaitable[Response]]
+
+
+def _spoken(endpoint: _Endpoint[_Self]) -> _Endpoint[_Self]:
+    """Faults in the words of this API: `error` is always an object with `type`, `message`, `code`, and `param` where a field
+    is at fault."""
+
+    @wraps(endpoint)
+    async def answered(self: _Self, request: Request) -> Response:
+        try:
+            return await endpoint(self, request)
+        except Denied as denied:
+            public = denied.decision.public
+            return _error(request, public.status, public.code, public.sentence, application=denied.application)
+        except SecureDeliveryError as fault:
+            level = logging.ERROR if fault.status >= 500 else logging.INFO
+            logger.log(level, "%s %s: %s", request.method, redact(raw_path(request)), fault.code)
+            param = getattr(fault, "param", None)
+            return _error(request, fault.status, fault.code, fault.public, param=param)
+
+    return answered
+
+
+def _error(
+    request: Request,
+    status: int,
+    code: str,
+    sentence: str,
+    *,
+    param: str | None = None,
+    application: Application | None = None,
+) -> Response:
+    error = {"type": _TYPE, "code": code, "message": sentence}
+    if param is not None:
+        error["param"] = param
+    headers = {"cache-control": "no-store", **cors_headers(request, application)}
+    if status == 401:
+        headers["www-authenticate"] = 'Basic realm="previews", charset="UTF-8"'
+    if status in (429, 503):
+        headers["retry-after"] = "2"
+    return JSONResponse({"error": error}, status, headers)
+
+
+class PreviewsAPI:
+    """The endpoints."""
+
+    def __init__(self, context: Context, delivery: Delivery) -> None:
+        self._context = context
+        self._engine = context.engine
+        self._gatherer: Gatherer = delivery.gatherer
+
+    @_spoken
+    async def collection(self, request: Request) -> Response:
+        """`POST`: ask for a preview. `GET`: those of this application, newest first."""
+        return await (self._create(request) if request.method == "POST" else self._list(request))
+
+    async def _create(self, request: Request) -> Response:
+        caller = await caller_of(self._context, request)
+        body = await bodies.members(request)
+        base = self._context.base_url(request)
+        order, data = read_order(body, base=base)
+        if order.callback_url is not None:
+            await self._check_callback(order.callback_url)
+        order = await self._own(request, caller, order)
+        key = request.headers.get("idempotency-key")
+        if key is not None and not _KEY.fullmatch(key):
+            raise BadRequest("bad Idempotency-Key", public="Idempotency-Key is 1 to 255 visible ASCII characters.")
+        job, fresh = await self._context.run(
+            self._engine.jobs.submit,
+            caller.application.api_key,
+            KIND,
+            {**order.plain(), "trusted": caller.trusted},
+            data=data,
+            cost=cost_of(order),
+            key=None if key is None else hashlib.sha256(key.encode()).hexdigest(),
+        )
+        answer = await self._shown(caller.application, job, base)
+        return self._answer(request, caller, answer, 201 if fresh else 200, {"location": answer["url"]})
+
+    async def _check_callback(self, url: str) -> None:
+        try:
+            await self._context.run(self._engine.webhooks.check_url, url)
+        except BadRequest as fault:
+            raise FieldError("callback_url", fault.public) from None
+
+    async def _own(self, request: Request, caller: Caller, order: PreviewOrder) -> PreviewOrder:
+        """The order, with a file of the application's own in the place of the address by which this server delivers it."""
+        try:
+            named = self._gatherer.named(request, caller.application, Source(kind=SourceKind.EXTERNAL, text=order.url))
+        except SecureDeliveryError as fault:
+            if "@" in order.url.partition("//")[2].partition("/")[0]:
+                return order  # a name and password in the address, which the job takes out of it
+            raise FieldError("url", fault.public) from None
+        if named.handle is None:
+            return order
+        link = await self._gatherer.link(named)
+        if link.application != caller.application.api_key:
+            return order
+        if not caller.trusted:
+            self._context.judge(
+                request,
+                caller.application,
+                Call.READ,
+                handle=link.handle,
+                signed=named.signed,
+                use_query=False,
+                use_basic=False,
+            )
+        return replace(order, handle=link.handle)
+
+    async def _list(self, request: Request) -> Response:
+        application = await authenticated(self._context, request)
+        values = parameters(request)
+        limit = values.get("limit", "20")
+        if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= _MOST:
+            raise FieldError("limit", f"A number from 1 to {_MOST} is wanted.")
+        states: tuple[str, ...] = ()
+        if "status" in values:
+            if values["status"] not in _STATES:
+                raise FieldError("status", f"One of {', '.join(_STATES)} is wanted.")
+            states = _STATES[values["status"]]
+        cursor = _id(values["cursor"], "cursor") if "cursor" in values else None
+        jobs, after = await self._context.run(
+            lambda: self._engine.jobs.jobs.page(
+                application.api_key, states=states, kinds=(KIND,), before=cursor, most=int(limit)
+            )
+        )
+        base = self._context.base_url(request)
+        address = self._engine.previewing.address(application, base)
+        # A list reads nothing from anybody's bucket: sections are in the object of each.
+        results = [preview_object(job, base=base, address=address) for job in jobs]
+        caller = Caller(application=application, trusted=True)
+        return self._answer(request, caller, {"results": results, "cursor": after}, 200)
+
+    @_spoken
+    async def one(self, request: Request) -> Response:
+        """`GET`: the preview object, 200 in every state. `DELETE`: forget a job that has ended."""
+        if request.method == "DELETE":
+            application = await authenticated(self._context, request)
+            job = await self._job(application, request)
+            await self._context.run(self._engine.jobs.jobs.delete, job.id, application.api_key)
+            return self._answer(request, Caller(application=application, trusted=True), {"id": job.id, "deleted": True}, 200)
+        caller = await caller_of(self._context, request)
+        job = await self._job(caller.application, request)
+        answer = await self._shown(caller.application, job, self._context.base_url(request))
+        return self._answer(request, caller, answer, 200)
+
+    @_spoken
+    async def cancel(self, request: Request) -> Response:
+        """End a job that waits, or have its worker give it up."""
+        application = await authenticated(self._context, request)
+        job = await self._job(application, request)
+        return await self._changed(request, application, lambda: self._engine.jobs.jobs.cancel(job.id, application.api_key))
+
+    @_spoken
+    async def retry(self, request: Request) -> Response:
+        """Queue a job again that failed or was cancelled."""
+        application = await authenticated(self._context, request)
+        job = await self._job(application, request)
+        return await self._changed(request, application, lambda: self._engine.jobs.retry(job.id, application.api_key))
+
+    async def _changed(self, request: Request, application: Application, change: Callable[[], Job]) -> Response:
+        job = await self._context.run(change)
+        answer = await self._shown(application, job, self._context.base_url(request))
+        return self._answer(request, Caller(application=application, trusted=True), answer, 200)
+
+    async def _job(self, application: Application, request: Request) -> Job:
+        """The job of the path. Raises `NotFound` for one of another application, and for what is no id at all."""
+        given = request.path_params["id"]
+        try:
+            job = await self._context.query(self._engine.jobs.jobs.get, _id(given, "id"), application.api_key)
+        except SecureDeliveryError as fault:
+            if not isinstance(fault, NotFound | BadRequest):
+                raise
+            raise NoSuchPreview(given) from None
+        if job.kind != KIND:
+            raise NoSuchPreview(given)
+        return job
+
+    async def _shown(self, application: Application, job: Job, base: str) -> dict[str, Any]:
+        if status_of(job) != "success":
+            address = self._engine.previewing.address(application, base)
+            return preview_object(job, base=base, address=address)
+        return await self._context.keep(self._engine.previewing.shown, application, job, base)
+
+    @staticmethod
+    def _answer(request: Request, caller: Caller, content: Any, status: int, headers: dict[str, str] | None = None) -> Response:
+        allowed = cors_headers(request, caller.application)
+        return JSONResponse(content, status, {"cache-control": "no-store", **allowed, **(headers or {})})
+
+
+class NoSuchPreview(NotFound):
+    """An id that this application has no preview of."""
+
+    param = "task_id"
+
+    def __init__(self, given: str) -> None:
+        shown = "".join(letter for letter in given[:60] if letter.isprintable())
+        super().__init__(f"no preview {shown!r}", public=f"There is no preview with the id {shown}.")
+
+
+def _id(text: str, param: str) -> str:
+    """An id as the database has it. Raises `FieldError` for what is no UUID."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise FieldError(param, "An id is wanted.") from None
