@@ -91,6 +91,8 @@ COMMANDS = [
     ("renditions", "stats"),
     ("renditions", "purge"),
     ("plugins",),
+    ("plugin",),
+    ("plugin", "new"),
     ("doctor",),
 ]
 
@@ -536,12 +538,17 @@ def test_kept_results_are_counted_and_dropped_by_file_by_application_and_all(
 
 
 def test_plugins_are_listed_with_what_they_offer(run: Run) -> None:
-    found = {item["name"]: item for item in run("plugins", "--json").json()}
+    told = run("plugins", "--json").json()
+    found = {item["name"]: item for item in told["plugins"]}
     assert found["builtin"]["offers"]["storages"] == ["local"] and found["builtin"]["problem"] is None
     assert "tags" in found["builtin"]["offers"]["transformations"]
     assert "resize" in found["images"]["offers"]["transformations"]
     said = run("plugins")
     assert said.status == 0 and "builtin" in said.out and "resize" in said.out
+    for family in told["families"]:
+        assert family["family"] in said.out
+        assert all(one["name"] in said.out for one in family["previewers"]), "and how each family is previewed"
+    assert all(item["install"] in said.out for item in told["missing"]), "what is missing is told with what brings it"
 
 
 def test_a_doctor_finds_a_healthy_installation_healthy(run: Run, made: dict[str, Any]) -> None:

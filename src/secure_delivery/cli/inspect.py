@@ -1,4 +1,4 @@
-"""`plugins` and `doctor`: what is installed, configured, reachable, missing, insecure."""
+"""`doctor`: what is installed, configured, reachable, missing, insecure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import stat
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.text import Text
@@ -19,33 +18,6 @@ from .examine import Finding, Grade
 from .output import AsJson, Config, engine_for, out, say_json, say_table
 
 _STYLE = {"good": "green", "note": "yellow", "bad": "bold red"}
-
-
-def plugins(config: Config = None, as_json: AsJson = False) -> None:
-    """List plugins: where each comes from, what it offers, and why one is not available."""
-    with engine_for(config) as engine:
-        reports = engine.registry.reports
-    rows: list[dict[str, Any]] = [
-        {
-            "name": report.name,
-            "distribution": report.distribution,
-            "version": report.version,
-            "origin": report.origin,
-            "offers": {kind: list(names) for kind, names in report.offers.items() if names},
-            "problem": report.problem,
-            "overshadowed": list(report.overshadowed),
-        }
-        for report in reports
-    ]
-    if as_json:
-        say_json(rows)
-        return
-    table = []
-    for row in rows:
-        offers = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in row["offers"].items()) or "nothing"
-        problem = Text(row["problem"], style="red") if row["problem"] else Text("available", style="green")
-        table.append((row["name"], f"{row['distribution']} {row['version']}".strip(), row["origin"], offers, problem))
-    say_table(("plugin", "distribution", "origin", "offers", "state"), table)
 
 
 def doctor(config: Config = None, as_json: AsJson = False) -> None:
