@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pikepdf
@@ -15,12 +18,12 @@ import pytest
 from PIL import Image
 
 from secure_delivery.engine import confine
-from secure_delivery.engine.programs import find
+from secure_delivery.engine.programs import Programs, Request, find
 from secure_delivery.engine.sandbox import Chain, ChainSource, PluginChoice, Sandbox
-from secure_delivery.plugin import Media, MemoryFile, WorkLimits
-from secure_delivery.plugin.testing import SimpleWorkshop, bind
+from secure_delivery.plugin import Media, MemoryFile, SecureDeliveryError, WorkLimits
+from secure_delivery.plugin.testing import SimpleWorkshop, bind, content
 from secure_delivery_documents.kinds import MIMETYPES
-from secure_delivery_documents.office import PROGRAM
+from secure_delivery_documents.office import NAME, PAGES, PAGES_PROGRAM, PROGRAM
 from secure_delivery_documents.tasks import transformations
 
 TASKS = transformations()
@@ -275,10 +278,90 @@ def confined(sandbox: Sandbox) -> Callable[..., MemoryFile]:
 
 
 @pytest.fixture(scope="session")
-def office(confined: Callable[..., MemoryFile]) -> Callable[..., MemoryFile]:
-    """The same, for what needs LibreOffice. Without it: a visible skip, and a failure where CI promises one."""
+def paged(sandbox: Sandbox) -> Callable[..., dict[str, Any]]:
+    """Have a previewer or extractor work where it really runs: what it said, its pictures as `images`."""
+
+    def run(name: str, media: MemoryFile, *, pages: str = "1", hint: Any = None, **more: Any) -> dict[str, Any]:
+        options: dict[str, Any] = {"pages": pages, "address": None, "options": {}}
+        if name.startswith("preview:"):
+            sizes = [[*(hint or (0, 0)), False, "wanted"]]
+            options |= {"sizes": sizes, "format": "png", "hint": hint, "most_pages": 10, "readers": []}
+        with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
+            source.write(media.data)
+            source.flush()
+            sources = [ChainSource(source.fileno(), media.mimetype, media.filename)]
+            outcome = sandbox.run(Chain(tasks=[(name, options)], sources=sources, output=output.fileno(), **more))
+            output.seek(0)
+            data = output.read()
+        place, length = outcome.extra["document"]
+        told: dict[str, Any] = json.loads(data[place : place + length])
+        made = [picture for page in told.get("pages", ()) for picture in page["pictures"]]
+        told["images"] = [
+            Image.open(BytesIO(data[one["offset"] : one["offset"] + one["length"]])).convert("RGB") for one in made
+        ]
+        return told
+
+    return run
+
+
+class OfficeShop:
+    """A workshop with the real LibreOffice, which is asked once for each file and what is wanted of it."""
+
+    def __init__(self, place: Path, metadata: str = "all") -> None:
+        self._simple = SimpleWorkshop(metadata=metadata)
+        programs = {NAME: PROGRAM, PAGES: PAGES_PROGRAM}
+        self._programs = Programs(programs, place=place, limits=WorkLimits(), layers=())
+        self._known: dict[Any, list[bytes] | SecureDeliveryError] = {}
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._simple, name)
+
+    def run(self, program: str, files: Sequence[Media] = (), choices: Mapping[str, Any] | None = None) -> Sequence[Media]:
+        self.asked.append(program)
+        data = [content(file) for file in files]
+        key = (program, *data, *sorted((choices or {}).items()))
+        if key not in self._known:
+            self._known[key] = self._made(program, data, choices or {})
+        known = self._known[key]
+        if isinstance(known, SecureDeliveryError):
+            raise known
+        return [MemoryFile(one, "application/pdf", "made.pdf") for one in known]
+
+    def _made(self, program: str, files: Sequence[bytes], choices: Mapping[str, Any]) -> list[bytes] | SecureDeliveryError:
+        with ExitStack() as stack:
+            handles = [stack.enter_context(tempfile.TemporaryFile()) for _ in files]
+            for handle, data in zip(handles, files, strict=True):
+                handle.write(data)
+                handle.flush()
+            wanted = [handle.fileno() for handle in handles]
+            request = Request(program=program, files=wanted, choices=choices, deadline=time.monotonic() + 60)
+            try:
+                results = self._programs.run(request)
+            except SecureDeliveryError as error:
+                return error
+        made = []
+        for result in results:
+            with os.fdopen(result.descriptor, "rb") as file:
+                made.append(file.read())
+        return made
+
+
+def _needs_office() -> None:
     if find(PROGRAM) is None:
         if os.environ.get("CI") == "true":
             pytest.fail(f"no LibreOffice: {PROGRAM.install}")
         pytest.skip(f"no LibreOffice: {PROGRAM.install}")
+
+
+@pytest.fixture(scope="session")
+def office_shop(tmp_path_factory: pytest.TempPathFactory) -> OfficeShop:
+    _needs_office()
+    return OfficeShop(tmp_path_factory.mktemp("office"))
+
+
+@pytest.fixture(scope="session")
+def office(confined: Callable[..., MemoryFile]) -> Callable[..., MemoryFile]:
+    """The same, for what needs LibreOffice. Without it: a visible skip, and a failure where CI promises one."""
+    _needs_office()
     return confined

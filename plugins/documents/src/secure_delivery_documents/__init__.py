@@ -1,5 +1,6 @@
 """Documents for secure-delivery: `output` of PDF, office files, text and web pages, `pdfinfo`, `pdfconvert`, `pdfcreate`,
-`doc_to_images`, `slide` and `preview` of transformation URLs.
+`doc_to_images`, `slide` and `preview` of transformation URLs; previewers of PDF, drawings and office files, and what these say
+of themselves.
 
 Knows: the hooks. Must not know: PDFium, qpdf, XML readers, which only worker processes load.
 """
@@ -9,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from secure_delivery.plugin import ConfigurationError, Program, Settings, Transformation, hookimpl
+from secure_delivery.plugin import ConfigurationError, Extractor, Previewer, Program, Settings, Transformation, hookimpl
 
-from .office import NAME, PROGRAM
+from .extractors import extractors
+from .office import NAME, PAGES, PAGES_PROGRAM, PROGRAM
+from .previewers import previewers
 from .tasks import transformations
 
-_NEEDED = ("pypdfium2", "pikepdf", "lxml", "nh3")
+_NEEDED = ("pypdfium2", "pikepdf", "lxml", "nh3", "olefile")
 
 
 @hookimpl
@@ -35,5 +38,17 @@ def register_transformations(settings: Settings) -> Mapping[str, Transformation]
 
 @hookimpl
 def register_programs(settings: Settings) -> Mapping[str, Program]:
-    """The office. Where it is not installed, what needs it says so."""
-    return {NAME: PROGRAM}
+    """The office, and the office for some pages. Where it is not installed, what needs it says so."""
+    return {NAME: PROGRAM, PAGES: PAGES_PROGRAM}
+
+
+@hookimpl
+def register_previewers(settings: Settings) -> Mapping[str, Previewer]:
+    """PDF, Illustrator, office documents by LibreOffice and by the thumbnail they keep; there are no settings."""
+    return previewers()
+
+
+@hookimpl
+def register_extractors(settings: Settings) -> Mapping[str, Extractor]:
+    """`document`; there are no settings."""
+    return extractors()

@@ -27,6 +27,9 @@ MIMETYPES: Final = MappingProxyType(
         "ppt": "application/vnd.ms-powerpoint",
         "pptx": _OOXML + "presentationml.presentation",
         "odp": _ODF + "presentation",
+        "odg": _ODF + "graphics",
+        "rtf": "application/rtf",
+        "csv": "text/csv",
         "html": "text/html",
         "txt": "text/plain",
         "svg": "image/svg+xml",
@@ -49,7 +52,8 @@ WORDS = ("doc", "docx", "odt")
 SHEETS = ("xls", "xlsx", "ods")
 SHOWS = ("ppt", "pptx", "odp")
 OFFICE = (*WORDS, *SHEETS, *SHOWS)
-ZIPPED = ("docx", "odt", "xlsx", "ods", "pptx", "odp")
+OPEN_DOCUMENTS = ("odt", "ods", "odp", "odg")
+ZIPPED = ("docx", "xlsx", "pptx", *OPEN_DOCUMENTS)
 
 #: Formats that `output` knows and that are no pictures.
 FORMATS = ("doc", "docx", "html", "odp", "ods", "odt", "pdf", "ppt", "pptx", "svg", "txt", "xls", "xlsx")

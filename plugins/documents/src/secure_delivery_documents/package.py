@@ -22,7 +22,7 @@ from lxml import etree
 from secure_delivery.plugin import Corrupt, TooLarge, Unsupported
 
 from .faults import encrypted, faults
-from .kinds import MIMETYPES
+from .kinds import MIMETYPES, OPEN_DOCUMENTS
 from .odf import zipped
 
 MOST_MEMBERS = 2_000
@@ -127,10 +127,25 @@ def _inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo, left: int) -> byt
     return b"".join(parts)
 
 
+def piece(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """One member of at most so many bytes. Raises `Encrypted`, `Unsupported`, `Corrupt`, `TooLarge`."""
+    info = archive.getinfo(name)
+    if info.flag_bits & 0x1:
+        raise encrypted()
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Unsupported(f"zip: method {info.compress_type}", public="The document is packed in an unusual way.")
+    return _inflated(archive, info, most)
+
+
 def kind_of(data: bytes) -> str:
     """What a ZIP file is that did not say so in its first bytes. Raises `Unsupported` when it is no document."""
     with faults("zip"), zipfile.ZipFile(BytesIO(data)) as archive:
         names = set(archive.namelist()[: MOST_MEMBERS + 1])
+        if "mimetype" in names and "content.xml" in names:
+            said = piece(archive, "mimetype", 200).strip().removesuffix(b"-template")
+            for kind in OPEN_DOCUMENTS:
+                if said == MIMETYPES[kind].encode():
+                    return kind
     for kind, main in {"docx": "word/document.xml", "xlsx": "xl/workbook.xml", "pptx": "ppt/presentation.xml"}.items():
         if main in names and "[Content_Types].xml" in names:
             return kind
@@ -140,12 +155,12 @@ def kind_of(data: bytes) -> str:
 def cleaned(data: bytes, kind: str) -> bytes:
     """The document without anything that acts or fetches. Raises `Encrypted`, `Unsupported`, `Corrupt`, `TooLarge`."""
     members = read(data)
-    clean = _open_document if kind in ("odt", "ods", "odp") else _open_xml
+    clean = _open_document if kind in OPEN_DOCUMENTS else _open_xml
     with faults(kind):
         kept = {name: content for name, content in members.items() if _KEPT.fullmatch(name) and not _DROPPED.fullmatch(name)}
         for name, content in kept.items():
             if name.lower().endswith((".xml", ".rels", ".rdf")):
-                _check_xml(content)
+                check_xml(content)
         result = clean(kept, kind)
     return zipped(result.items(), stored=("mimetype",))
 
@@ -153,7 +168,7 @@ def cleaned(data: bytes, kind: str) -> bytes:
 # ----------------------------------------------------------------------------------------------------------------- XML
 
 
-def _check_xml(content: bytes) -> None:
+def check_xml(content: bytes) -> None:
     """Raise `Unsupported` for XML that declares a document type or entities, or hides that in an unusual encoding."""
     head = content.lstrip(b"\xef\xbb\xbf \t\r\n")[:400]
     wide = content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:4]
@@ -165,7 +180,7 @@ def _check_xml(content: bytes) -> None:
         raise Unsupported("xml: declares entities", public="The document holds XML with a document type.")
 
 
-def _parsed(content: bytes) -> etree._Element:
+def parsed(content: bytes) -> etree._Element:
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_pis=True)
     return etree.fromstring(content, parser)
 
@@ -217,7 +232,7 @@ def _open_xml(members: dict[str, bytes], kind: str) -> dict[str, bytes]:
 
 
 def _content_types(content: bytes) -> bytes:
-    root = _parsed(content)
+    root = parsed(content)
     for element in list(root):
         mimetype = element.get("ContentType", "")
         macro = _MACRO_TYPES.fullmatch(mimetype)
@@ -230,7 +245,7 @@ def _content_types(content: bytes) -> bytes:
 
 def _relationships(content: bytes, name: str, names: set[str]) -> bytes:
     """Relations to parts that are still there; of those that lead outside, only links that a reader follows."""
-    root = _parsed(content)
+    root = parsed(content)
     folder = name.rpartition("_rels/")[0]
     for element in list(root):
         target, external = element.get("Target", ""), element.get("TargetMode", "").lower() == "external"
@@ -260,7 +275,7 @@ def _fields(content: bytes) -> bytes:
 
     Word splits an instruction over as many runs as it likes, so it is judged when all of it has been seen.
     """
-    root = _parsed(content)
+    root = parsed(content)
     open_fields: list[list[etree._Element]] = []
     for element in root.iter():
         name = _local(element)
@@ -297,7 +312,7 @@ def _formulas(content: bytes) -> bytes:
     """Cells whose formula reaches outside keep the value they had."""
     if not _CALLING.search(content.decode("utf-8", "replace")):
         return content
-    root = _parsed(content)
+    root = parsed(content)
     for element in list(root.iter("{*}f")):
         if _CALLING.search(element.text or ""):
             _remove(element)
@@ -305,7 +320,7 @@ def _formulas(content: bytes) -> bytes:
 
 
 def _names(content: bytes) -> bytes:
-    root = _parsed(content)
+    root = parsed(content)
     for element in list(root.iter("{*}definedName")):
         if _CALLING.search(element.text or ""):
             _remove(element)
@@ -336,7 +351,7 @@ def _open_document(members: dict[str, bytes], kind: str) -> dict[str, bytes]:
 
 
 def _without_links(content: bytes) -> bytes:
-    root = _parsed(content)
+    root = parsed(content)
     for element in list(root.iter()):
         name = _local(element)
         if name in _ODF_DROPPED:
@@ -359,7 +374,7 @@ def _stays(element: str, target: str) -> bool:
 
 
 def _manifest(content: bytes, names: set[str]) -> bytes:
-    root = _parsed(content)
+    root = parsed(content)
     for element in list(root):
         path = next((value for key, value in element.attrib.items() if key.endswith("full-path")), "")
         if path != "/" and not path.endswith("/") and path not in names:

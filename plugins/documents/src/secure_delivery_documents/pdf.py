@@ -25,6 +25,7 @@ from .faults import encrypted, faults
 
 POINTS = 72  # to the inch
 DENSITY = 150  # dots to the inch of a picture of a page, unless asked otherwise
+OWN_SIDE = 2_000  # pixels of the longer side of a page whose size nobody asked for, at the most
 WHITE = (255, 255, 255, 255)
 MOST_PAGES = 5_000  # of a document that is worked on at all
 _MOST_TEXT = 20_000_000  # characters read from one document
@@ -74,6 +75,9 @@ class Pages:
         if density is not None:
             public = f"The page has too many pixels at {density} dpi: at most {self._limits.pixels} are allowed."
             raise TooLarge(f"{width} x {height} points at {density} dpi", public=public)
+        return self._most(width, height)
+
+    def _most(self, width: float, height: float) -> float:
         room = math.sqrt(self._limits.pixels / (width * height)), (self._limits.output_side - 1) / max(width, height)
         return min(room) * 0.999
 
@@ -81,13 +85,26 @@ class Pages:
         """Pixels to the point so that neither side of the picture is longer than `side`."""
         return min(side / max(self.size(number)), self.scale(number, None))
 
+    def within(self, number: int, box: tuple[int, int] | None) -> float:
+        """Pixels to the point so that a page is as large as fits a box; a side of 0 is free. Without one, the page's own size
+        at `DENSITY`, no side over `OWN_SIDE`. Never more than the limits."""
+        if box is None or not any(box):
+            return self.fitting(number, OWN_SIDE)
+        width, height = self.size(number)
+        wanted = min(side / own for side, own in zip(box, (width, height), strict=True) if side)
+        wanted *= 1 - 1e-9  # a side is rounded up: 800.0000001 pixels would be 801
+        pixels = math.ceil(width * wanted) * math.ceil(height * wanted)
+        if pixels <= self._limits.pixels and max(width, height) * wanted <= self._limits.output_side:
+            return wanted
+        return min(wanted, self._most(width, height))
+
     def picture(self, number: int, scale: float, fill: tuple[int, int, int, int] = WHITE) -> Image.Image:
         """A page drawn in `RGB`, or in `RGBA` when `fill`, the colour of the paper, is not opaque."""
         page = self._page(number)
         try:
             bitmap = page.render(scale=scale, fill_color=fill, rev_byteorder=True, limit_image_cache=True)
             image: Image.Image = bitmap.to_pil()
-            return image.copy()
+            return image.copy() if image.readonly else image  # read-only: its pixels are those of the bitmap, which goes away
         finally:
             page.close()
 
@@ -113,6 +130,19 @@ class Pages:
             ]
         finally:
             page.close()
+
+    def information(self) -> dict[str, str]:
+        """What the file says of itself, by the names that PDF has for it (ISO 32000-1, 14.3.3)."""
+        return dict(self._document.get_metadata_dict(skip_empty=True))
+
+    def version(self) -> str:
+        """Of the format, as `1.7`; "" when the file does not say."""
+        number = self._document.get_version()
+        return f"{number // 10}.{number % 10}" if number else ""
+
+    def protected(self) -> bool:
+        """Whether the file is encrypted, with a password that is empty."""
+        return bool(pdfium.FPDF_GetSecurityHandlerRevision(self._document.raw) >= 0)
 
     def coloured(self, number: int) -> bool:
         """Whether anything on a page has a hue, looked at in a small picture of it."""
