@@ -271,7 +271,7 @@ class Deliveries:
         found = self.one(name, application=application)
         made = None if found.kept or found.state in (WAITING, SENDING) else body(found)
         if made is None and not found.kept:
-            raise Conflict("no body", public="What this delivery told is not kept any more.")
+            raise Conflict(public="What this delivery told is not kept any more.")
         now = self.now()
         values: dict[str, Any] = {"state": WAITING, "due": now, "finished": None, "earlier": delivery.c.attempts}
         if made is not None:

@@ -172,7 +172,7 @@ class Webhooks:
         found = self.log.one(delivery, application=application)
         off = found.webhook is not None and self.endpoints.get(found.application, found.webhook).state != ACTIVE
         if off and found.event != TEST:
-            raise Conflict("the endpoint is off", public="The webhook is switched off.")
+            raise Conflict(public="The webhook is switched off.")
         again = self.log.again(delivery, application=application, body=self._rebuilt)
         self.wake()
         return again
