@@ -90,9 +90,10 @@ class PreviewOrder:
 
     @classmethod
     def restored(cls, values: Mapping[str, Any]) -> PreviewOrder:
-        """The inverse of `plain`."""
+        """The inverse of `plain`. What else a job's request says is passed over."""
+        own = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
         sizes = tuple(Size(**size) for size in values["sizes"])
-        return cls(**{**values, "sizes": sizes, "metadata": tuple(values["metadata"])})
+        return cls(**{**own, "sizes": sizes, "metadata": tuple(values["metadata"])})
 
 
 def read_order(body: Any, *, base: str = "") -> tuple[PreviewOrder, Any]:

@@ -259,7 +259,7 @@ class Previews:
         options = {
             "pages": order.pages,
             "sizes": [[size.width, size.height, size.shrink, size.name] for size in order.sizes],
-            "format": order.format,
+            "format": "jpg" if order.format == "jpeg" else order.format,
             "hint": hint(order.sizes),
             "address": file.address,
             "most_pages": application.limits.max_pages,
