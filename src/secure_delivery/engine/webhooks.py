@@ -180,7 +180,10 @@ class Webhooks:
     def _rebuilt(self, delivery: Delivery) -> bytes | None:
         if delivery.job is None or self.rebuild is None:
             return None
-        return self.rebuild(delivery.application, delivery.job)
+        try:
+            return self.rebuild(delivery.application, delivery.job)
+        except NotFound:
+            return None
 
     # -- sending
 
@@ -193,6 +196,20 @@ class Webhooks:
         except NotFound:  # its endpoint was removed
             return False
         return self._try(claim).delivered
+
+    def first_tries(self, deliveries: Sequence[str]) -> None:
+        """One try of each, side by side: for whoever waits for them, it takes as long as one."""
+        threads = [threading.Thread(target=self._first_try, args=(name,), name="webhook", daemon=True) for name in deliveries]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _first_try(self, delivery: str) -> None:
+        try:
+            self.deliver(delivery)
+        except Exception:  # it is written down, and will be tried again
+            logger.exception("webhook delivery %s", delivery)
 
     def _try(self, claim: Claim) -> Outcome:
         started = self.log.now()

@@ -36,6 +36,7 @@ from .picker import Picker
 from .previews_api import PreviewsAPI
 from .process import Process
 from .tus import Tus
+from .webhooks_api import WebhooksAPI
 
 __all__ = ["application", "create_app"]
 
@@ -62,6 +63,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     picker = Picker(context, delivery)
     pages = Pages(context)
     previews = PreviewsAPI(context, delivery)
+    webhooks = WebhooksAPI(context)
     ops = Ops(context)
     capabilities = CapabilitiesAPI(context)
 
@@ -96,6 +98,13 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             *_both("/v2/previews/{id}", previews.one, "GET", "DELETE"),
             *_both("/v2/previews/{id}/cancel", previews.cancel, "POST"),
             *_both("/v2/previews/{id}/retry", previews.retry, "POST"),
+            *_only("/api/v1/webhooks", webhooks.collection, "GET", "POST"),
+            *_only("/api/v1/webhooks/deliveries", webhooks.deliveries, "GET"),
+            *_only("/api/v1/webhooks/deliveries/{delivery}", webhooks.delivery, "GET"),
+            *_only("/api/v1/webhooks/deliveries/{delivery}/redeliver", webhooks.redeliver, "POST"),
+            *_only("/api/v1/webhooks/{webhook}", webhooks.one, "GET", "PATCH", "DELETE"),
+            *_only("/api/v1/webhooks/{webhook}/rotate", webhooks.rotate, "POST"),
+            *_only("/api/v1/webhooks/{webhook}/test", webhooks.test, "POST"),
             *_only("/process", process.run, "POST"),
             *_only("/prefetch", picker.prefetch, "POST"),
             *_only("/folder/list", picker.listing, "POST"),

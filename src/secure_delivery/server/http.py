@@ -275,6 +275,8 @@ async def on_fault(request: Request, error: Exception) -> Response:
     level = logging.ERROR if fault.status >= 500 else logging.INFO
     logger.log(level, "%s %s: %s %s", request.method, redact(raw_path(request)), fault.code, redact(json.dumps(str(fault))))
     headers = {"retry-after": "2"} if fault.status in (429, 503) else {}
+    if fault.status == 401:
+        headers["www-authenticate"] = 'Basic realm="secure_delivery", charset="UTF-8"'
     return error_response(fault.status, fault.code, fault.public, headers | cors_headers(request, None))
 
 
