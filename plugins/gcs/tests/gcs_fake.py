@@ -296,6 +296,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._delete(unquote(found[1]), unquote(found[2]), query.get("ifGenerationMatch"))
         if "X-Goog-Signature" in query and self.command in ("GET", "HEAD"):
             return self._signed(path, query)
+        if self.command == "GET" and not query:
+            return self._open_to_all(path)
         raise _Refuse(403, "forbidden")
 
     def _authorize(self, right: str) -> None:
@@ -450,6 +452,24 @@ class _Handler(BaseHTTPRequestHandler):
         if "response-content-disposition" in query:
             headers["Content-Disposition"] = query["response-content-disposition"]
         return self._bytes(stored, headers, head)
+
+    def _open_to_all(self, path: str) -> None:
+        """A plain URL, which anybody may ask for: it opens when the object's access list says so."""
+        bucket, _, name = unquote(path).lstrip("/").partition("/")
+        stored = self.fake.buckets.get(bucket, {}).get(name)
+        if stored is None or stored.acl != "publicRead":
+            raise _Refuse(403, "forbidden")
+        headers = {name: stored.meta[kept] for name, kept in _HEADERS.items() if kept in stored.meta}
+        return self._bytes(stored, headers)
+
+
+#: Headers of answers, by what the JSON API calls the metadata they come from.
+_HEADERS = {
+    "Content-Type": "contentType",
+    "Cache-Control": "cacheControl",
+    "Content-Disposition": "contentDisposition",
+    "Content-Language": "contentLanguage",
+}
 
 
 def _unbase64(text: str) -> bytes:

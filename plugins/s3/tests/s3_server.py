@@ -81,7 +81,8 @@ class Refused(Exception):
 
 
 class S3Server:
-    """`users`: secrets by access key id. `buckets`: regions by name. `denied`: operations that the policy forbids."""
+    """`users`: secrets by access key id. `buckets`: regions by name. `denied`: operations that the policy forbids,
+    `PutObjectAcl` for those that come with an ACL."""
 
     def __init__(
         self,
@@ -189,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if fault is not None and self._fails(fault):
                 return
-            self._admit(bucket, operation)
+            self._admit(bucket, key, operation)
             with self.s3.lock:
                 answer = getattr(self, f"_do_{operation.lower()}", self._unknown)(bucket, key)
             if fault is not None and fault.how == "lost":
@@ -276,7 +277,11 @@ class _Handler(BaseHTTPRequestHandler):
         names = {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
         return names.get(self.command, "Unknown")
 
-    def _admit(self, bucket: str, operation: str) -> None:
+    def _admit(self, bucket: str, key: str, operation: str) -> None:
+        public = (blob := self.s3.objects.get((bucket, key))) is not None and blob.headers.get("x-amz-acl") == "public-read"
+        nobody = "Authorization" not in self.headers and "X-Amz-Signature" not in self._query
+        if nobody and public and operation in ("GetObject", "HeadObject"):
+            return
         region = self._signed()
         if bucket not in self.s3.buckets:
             raise Refused(404, "NoSuchBucket", BucketName=bucket)
@@ -285,7 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.s3.redirects_regions:
                 raise Refused(301, "PermanentRedirect", {"x-amz-bucket-region": real}, Endpoint=f"{bucket}.s3.{real}.example")
             raise Refused(400, "AuthorizationHeaderMalformed", {"x-amz-bucket-region": real}, Region=real)
-        if operation in self.s3.denied:
+        if operation in self.s3.denied or ("x-amz-acl" in self.headers and "PutObjectAcl" in self.s3.denied):
             raise Refused(403, "AccessDenied")
         if self.s3.acls_disabled and "x-amz-acl" in self.headers:
             raise Refused(400, "AccessControlListNotSupported")
@@ -369,6 +374,9 @@ class _Handler(BaseHTTPRequestHandler):
         if wanted and wanted != blob.etag and not self.s3.ignores_match:
             raise Refused(412, "PreconditionFailed")
         headers = {"ETag": blob.etag, "Content-Type": blob.headers.get("content-type", ""), "Accept-Ranges": "bytes"}
+        for name in ("content-disposition", "cache-control", "content-language", "expires"):
+            if name in blob.headers:
+                headers[name.title()] = blob.headers[name]
         for name in ("content-type", "content-disposition", "cache-control"):
             if f"response-{name}" in self._query:
                 headers[name.title()] = self._query[f"response-{name}"]

@@ -148,6 +148,22 @@ class TestServerStorageOnMoto(StorageContract):
         assert get(storage, key) == b"1" * (5 << 20) + b"end"
         storage.abort_parts(key, upload)
 
+    @pytest.mark.parametrize("size", [0, 9 << 20])
+    def test_a_result_handed_over_opens_at_its_address_with_its_headers(self, size: int) -> None:
+        self.made.append(storage := S3Storage(self._options(), self._connect))
+        key = "bucket/results/400x300> été+1?#%41.png"
+        headers = {
+            "Cache-Control": "public, max-age=60",
+            "Content-Disposition": 'attachment; filename="a b.png"',
+            "Content-Language": "fr",
+            "Expires": "Wed, 21 Oct 2065 07:28:00 GMT",
+        }
+        put(storage.hand_over(key, mimetype="image/png", access="public", headers=headers), bytes(size))
+        with urlopen(storage.address(key)) as answer:
+            assert len(answer.read()) == size
+            said = {name: answer.headers[name] for name in headers}
+            assert said == headers and answer.headers["Content-Type"] == "image/png"
+
     def test_an_upload_given_up_leaves_nothing(self, tmp_path: Path) -> None:
         storage = self.make_storage(tmp_path)
         draft = storage.create("0123456789", mimetype="text/plain")

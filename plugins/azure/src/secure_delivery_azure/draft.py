@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from secure_delivery.plugin import SecureDeliveryError, StorageFault, TooLarge
@@ -27,13 +27,18 @@ class AzureDraft:
 
     Names of blocks are the number of the block behind a word of the draft's own. So a block that is sent twice is one block,
     and drafts under one name never mix: the service keeps the blocks of all of them in one place.
+
+    `answers` are headers, by their names in lower case, that the blob is to have; those that Azure does not keep are left out.
     """
 
-    def __init__(self, account: Account, container: str, name: str, *, mimetype: str) -> None:
+    def __init__(
+        self, account: Account, container: str, name: str, *, mimetype: str, answers: Mapping[str, str] | None = None
+    ) -> None:
         self._account = account
         self._container = container
         self._name = name
         self._mimetype = mimetype
+        self._answers = dict(answers or {})
         self._buffer = bytearray()
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._word = secrets.token_hex(8)
@@ -111,7 +116,13 @@ class AzureDraft:
         """What the blob is besides its bytes."""
         from azure.storage.blob import ContentSettings, StandardBlobTier
 
-        settings = ContentSettings(content_type=self._mimetype, content_md5=bytearray(self._md5.digest()))
+        settings = ContentSettings(
+            content_type=self._mimetype,
+            content_md5=bytearray(self._md5.digest()),
+            cache_control=self._answers.get("cache-control"),
+            content_disposition=self._answers.get("content-disposition"),
+            content_language=self._answers.get("content-language"),
+        )
         tier = self._account.options.tier
         return {"content_settings": settings, "standard_blob_tier": StandardBlobTier(tier.capitalize()) if tier else None}
 

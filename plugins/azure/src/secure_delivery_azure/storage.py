@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Literal
+from urllib.parse import quote
 
 from secure_delivery.plugin import BadRequest, Dial, NotFound, StorageFault, StorageRefused
+from secure_delivery.plugin.answers import answer_headers
 from secure_delivery.plugin.reader import Answer, Fetch, open_blob
 from secure_delivery.plugin.tries import Judge, Patience, Verdict, again
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class AzureStorage:
-    """A `Storage` that is `Placing` and `Advising`. Keys are `CONTAINER/BLOB NAME`."""
+    """A `Storage` that is `Placing`, `Receiving` and `Advising`. Keys are `CONTAINER/BLOB NAME`."""
 
     def __init__(self, options: Options, dial: Dial, patience: Patience | None = None) -> None:
         self._options = options
@@ -52,10 +54,22 @@ class AzureStorage:
         Blobs have no access of their own here, their container has. `private` is what containers are unless they were
         opened; for `public` there is nothing to do that would make it true, so it is refused by `BadRequest`.
         """
+        return self.hand_over(key, mimetype=mimetype, access=access, headers={})
+
+    def address(self, key: str) -> str:
+        """The plain URL of a blob: `https://ACCOUNT.blob.core.windows.net/CONTAINER/NAME`, or below the endpoint that was set
+        up. It never has the shared access signature."""
+        container, name = keys.placed(key, self.containers)
+        return f"{self._options.endpoint}/{container}/{quote(name, safe='/~')}"
+
+    def hand_over(
+        self, key: str, *, mimetype: str, access: Literal["private", "public"] | None, headers: Mapping[str, str]
+    ) -> AzureDraft:
+        """Like `place`. Headers are properties of the blob, set as it is written; there is no `Expires`."""
         container, name = keys.placed(key, self.containers)
         if access == "public":
             raise BadRequest(public="In this storage the container decides who may read: leave `access` out.")
-        return AzureDraft(self._account, container, name, mimetype=mimetype)
+        return AzureDraft(self._account, container, name, mimetype=mimetype, answers=answer_headers(headers))
 
     def open(self, key: str, *, start: int = 0, length: int | None = None) -> BinaryIO:
         """A seekable stream of bytes `start` to `start + length`, of one version of the blob."""

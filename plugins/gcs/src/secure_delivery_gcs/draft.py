@@ -12,6 +12,7 @@ import base64
 import contextlib
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from secure_delivery.plugin import SecureDeliveryError, StorageFault
@@ -22,18 +23,37 @@ from .faults import Answered, judging
 
 CHUNK = 8 << 20  # bytes; a multiple of 256 KiB, as the protocol demands
 _CANCEL = (3.0, 3.0)  # seconds for a connection and an answer
+#: Headers of answers that are metadata of a blob, by the client library's name for each. `Expires` is none.
+_KEPT = {
+    "cache-control": "cache_control",
+    "content-disposition": "content_disposition",
+    "content-language": "content_language",
+}
 _RANGE = re.compile(r"bytes=0-([0-9]{1,18})")
 
 
 class GcsDraft:
-    """A `Draft`. Holds one chunk in memory, and a copy of it while it is sent."""
+    """A `Draft`. Holds one chunk in memory, and a copy of it while it is sent.
 
-    def __init__(self, account: Account, bucket: str, name: str, *, mimetype: str, acl: str | None) -> None:
+    `answers` are headers, by their names in lower case, that the blob is to have; those that Google does not keep are left out.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        bucket: str,
+        name: str,
+        *,
+        mimetype: str,
+        acl: str | None,
+        answers: Mapping[str, str] | None = None,
+    ) -> None:
         self._account = account
         self._bucket = bucket
         self._name = name
         self._mimetype = mimetype
         self._acl = acl
+        self._answers = dict(answers or {})
         self._buffer = bytearray()
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._crc32c: Any = None
@@ -90,6 +110,9 @@ class GcsDraft:
         blob = self._account.blob(self._bucket, self._name)
         if self._account.options.storage_class:
             blob.storage_class = self._account.options.storage_class
+        for header, kept in _KEPT.items():
+            if header in self._answers:
+                setattr(blob, kept, self._answers[header])
         return blob
 
     def _put_whole(self) -> None:

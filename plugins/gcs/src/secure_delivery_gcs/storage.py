@@ -10,8 +10,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Literal
+from urllib.parse import quote
 
 from secure_delivery.plugin import Dial, NotFound, StorageFault, StorageRefused
+from secure_delivery.plugin.answers import answer_headers
 from secure_delivery.plugin.reader import Answer, Fetch, open_blob
 from secure_delivery.plugin.tries import Judge, Patience, Verdict, again
 
@@ -29,7 +31,7 @@ _LONGEST = 604_800  # seconds; what the provider gives a signature at most
 
 
 class GcsStorage:
-    """A `Storage` that is `Placing`, `Presigned` and `Advising`. Keys are `BUCKET/OBJECT KEY`."""
+    """A `Storage` that is `Placing`, `Receiving`, `Presigned` and `Advising`. Keys are `BUCKET/OBJECT KEY`."""
 
     def __init__(self, options: Options, dial: Dial, patience: Patience | None = None) -> None:
         self._options = options
@@ -52,9 +54,21 @@ class GcsStorage:
 
     def place(self, key: str, *, mimetype: str, access: Literal["private", "public"] | None = None) -> GcsDraft:
         """Begin a blob with its type, and with an access list of its own when one is asked for. Makes no request."""
+        return self.hand_over(key, mimetype=mimetype, access=access, headers={})
+
+    def address(self, key: str) -> str:
+        """The plain URL of a blob: `https://storage.googleapis.com/BUCKET/KEY`, or below the endpoint that was set up."""
+        bucket, name = keys.placed(key, self.containers)
+        return f"{self._options.endpoint}/{bucket}/{quote(name, safe='/~')}"
+
+    def hand_over(
+        self, key: str, *, mimetype: str, access: Literal["private", "public"] | None, headers: Mapping[str, str]
+    ) -> GcsDraft:
+        """Like `place`. Headers are metadata of the blob, set as it is created; there is no `Expires`."""
         bucket, name = keys.placed(key, self.containers)
         asked = access or self._options.access
-        return GcsDraft(self._account, bucket, name, mimetype=mimetype, acl=_ACLS[asked] if asked else None)
+        acl, answers = _ACLS[asked] if asked else None, answer_headers(headers)
+        return GcsDraft(self._account, bucket, name, mimetype=mimetype, acl=acl, answers=answers)
 
     def open(self, key: str, *, start: int = 0, length: int | None = None) -> BinaryIO:
         """A seekable stream of bytes `start` to `start + length`, of one generation of the blob."""

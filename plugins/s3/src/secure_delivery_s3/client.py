@@ -78,6 +78,11 @@ class Client:
             verdict = judge(error, "signing a URL")
         raise verdict.fault
 
+    def address(self, **where: Any) -> str:
+        """The plain URL of an object. It is the place where botocore would send a request, by its rules for regions and hosts
+        and for quoting, with the signature left off: a `?` of the key is quoted."""
+        return self.presign("get_object", 1, **where).partition("?")[0]
+
     def close(self) -> None:
         self._transport.close()
 

@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from secure_delivery.plugin import SecureDeliveryError, StorageFault, TooLarge
 
@@ -39,7 +39,7 @@ class S3Draft:
     """A `Draft`. Nothing is visible before `publish`: a single request is sent only then, and S3 shows no parts before they
     are completed."""
 
-    def __init__(self, client: Client, where: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    def __init__(self, client: Client, where: Mapping[str, str], headers: Mapping[str, Any]) -> None:
         self._client = client
         self._where = where
         self._headers = headers

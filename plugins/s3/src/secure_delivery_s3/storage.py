@@ -13,9 +13,12 @@ import io
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 from secure_delivery.plugin import BadRequest, Dial, StorageFault, StorageRefused
+from secure_delivery.plugin.answers import answer_headers
 
 from .advice import cors_rules, least_rights
 from .draft import S3Draft
@@ -38,6 +41,13 @@ _ANSWERS = {
     "content-type": "ResponseContentType",
     "content-disposition": "ResponseContentDisposition",
     "cache-control": "ResponseCacheControl",
+}
+#: What an object is stored with for its later answers; `Expires` is a date there.
+_STORED = {
+    "cache-control": "CacheControl",
+    "content-disposition": "ContentDisposition",
+    "content-language": "ContentLanguage",
+    "expires": "Expires",
 }
 #: Codes for an upload in parts that its sender got wrong, and what to tell them.
 _PARTS = {
@@ -90,8 +100,9 @@ class _Buckets:
         """Begin a blob. Nothing is sent before it is longer than a part, or published."""
         return self._draft(key, mimetype, None)
 
-    def _draft(self, key: str, mimetype: str, access: Access) -> S3Draft:
-        return S3Draft(self._client(), self._where(key), self._headers(mimetype, access))
+    def _draft(self, key: str, mimetype: str, access: Access, stored: Mapping[str, Any] | None = None) -> S3Draft:
+        where = self._where(key)
+        return S3Draft(self._client(), where, {**self._headers(mimetype, access), **(stored or {})})
 
     def _headers(self, mimetype: str, access: Access) -> dict[str, str]:
         """What a new object is given. An ACL goes along for public objects only: private is what an object is without one,
@@ -181,7 +192,7 @@ class _Buckets:
 
 
 class S3Storage(_Buckets):
-    """Buckets of an application's owner: `Storage`, `Placing`, `Presigned`, `Multipart`, `Advising`.
+    """Buckets of an application's owner: `Storage`, `Placing`, `Receiving`, `Presigned`, `Multipart`, `Advising`.
 
     Keys are `BUCKET/OBJECT KEY`; a bucket that is not among the options is `StorageRefused`, a key that S3 would not take as it
     is, or that a path could be climbed with, `BadRequest`.
@@ -197,6 +208,18 @@ class S3Storage(_Buckets):
 
     def place(self, key: str, *, mimetype: str, access: Access = None) -> S3Draft:
         return self._draft(key, mimetype, access)
+
+    def address(self, key: str) -> str:
+        """The plain URL of an object, in the style of the options. A bucket whose name no certificate would cover is in the
+        path in either."""
+        where = self._where(key)
+        return self._client().address(**where)
+
+    def hand_over(self, key: str, *, mimetype: str, access: Access, headers: Mapping[str, str]) -> S3Draft:
+        """Like `place`. Headers are stored with the object, in one request or in parts: the right to put it covers them."""
+        given = answer_headers(headers)
+        stored = {_STORED[name]: _date(value) if name == "expires" else value for name, value in given.items()}
+        return self._draft(key, mimetype, access, stored)
 
     def _where(self, key: str) -> dict[str, str]:
         bucket, _, name = key.partition("/")
@@ -223,6 +246,15 @@ class ServerStorage(_Buckets):
         if not isinstance(key, str) or not _SERVER_KEY.fullmatch(key):
             raise StorageFault(f"not a storage key: {str(key)[:80]!r}")
         return {"Bucket": self._options.buckets[0], "Key": self._prefix + key}
+
+
+def _date(text: str) -> datetime:
+    """An `Expires`, in UTC. What is no date means the past (RFC 9111 section 5.3), and is sent as the oldest date there is."""
+    try:
+        date = parsedate_to_datetime(text)
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _bounded(seconds: int) -> int:
