@@ -10,7 +10,7 @@ import sys
 import typer
 
 from ..gate.errors import SecureDeliveryError
-from . import applications, files, inspect, plugin_new, plugins, policies, renditions, serve, storage, vault
+from . import applications, files, inspect, jobs, plugin_new, plugins, policies, preview, renditions, serve, storage, vault
 from .output import complain
 
 __all__ = ["main"]
@@ -34,6 +34,8 @@ cli.command("restore")(files.restore)
 cli.add_typer(storage.app, name="storage")
 cli.add_typer(vault.app, name="vault")
 cli.add_typer(renditions.app, name="renditions")
+cli.command("preview")(preview.preview)
+cli.add_typer(jobs.app, name="jobs")
 cli.command("plugins")(plugins.plugins)
 cli.add_typer(plugin_new.app, name="plugin")
 cli.command("doctor")(inspect.doctor)
