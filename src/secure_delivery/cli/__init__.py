@@ -10,7 +10,21 @@ import sys
 import typer
 
 from ..gate.errors import SecureDeliveryError
-from . import applications, files, inspect, jobs, plugin_new, plugins, policies, preview, renditions, serve, storage, vault
+from . import (
+    applications,
+    files,
+    inspect,
+    jobs,
+    plugin_new,
+    plugins,
+    policies,
+    preview,
+    renditions,
+    serve,
+    storage,
+    vault,
+    webhooks,
+)
 from .output import complain
 
 __all__ = ["main"]
@@ -32,6 +46,7 @@ cli.add_typer(policies.whitelist, name="whitelist")
 cli.command("store")(files.store)
 cli.command("restore")(files.restore)
 cli.add_typer(storage.app, name="storage")
+cli.add_typer(webhooks.app, name="webhook")
 cli.add_typer(vault.app, name="vault")
 cli.add_typer(renditions.app, name="renditions")
 cli.command("preview")(preview.preview)

@@ -27,6 +27,7 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
             "where": "environment" if engine.settings.master_key else str(engine.settings.key_file),
             "secrets": engine.records.sealed_secrets(),
             "storages": engine.storages.sealed(),
+            "webhooks": engine.webhooks.sealed.count(),
         }
     if as_json:
         say_json(values)
@@ -67,7 +68,7 @@ def prune(config: Config = None, as_json: AsJson = False) -> None:
         if engine.settings.master_key:
             raise ConfigurationError("the master keys are in the environment: take the older entries out there")
         vault = open_vault(engine.settings)
-        used = engine.records.sealing_keys() | engine.storages.sealing_keys()
+        used = engine.records.sealing_keys() | engine.storages.sealing_keys() | engine.webhooks.sealed.keys()
     if still := sorted(used - {vault.current}):
         raise ConfigurationError(f"something is sealed under {', '.join(still)} still: run `vault rotate --rewrap` first")
     dropped = drop_keys(engine.settings.key_file, keep=vault.current)
@@ -93,7 +94,7 @@ def _rewrap(engine: Engine) -> int:
     """Bring everything under the current key, with a progress bar where there is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        total = engine.records.sealed_secrets() + engine.storages.sealed()
+        total = engine.records.sealed_secrets() + engine.storages.sealed() + engine.webhooks.sealed.count()
         task = progress.add_task("sealing afresh", total=total)
         step = lambda: progress.advance(task)
-        return engine.records.rewrap_secrets(step) + engine.storages.rewrap(step)
+        return engine.records.rewrap_secrets(step) + engine.storages.rewrap(step) + engine.webhooks.sealed.rewrap(step)
