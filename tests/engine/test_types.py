@@ -313,3 +313,11 @@ def test_nothing_that_a_browser_runs_is_shown_in_place() -> None:
     assert UNKNOWN not in INLINE
     assert not {*HARMLESS, *HARMLESS.values()} & RUNNABLE - set(HARMLESS)
     assert set(EXTENSIONS) - INLINE <= {"image/svg+xml", "application/zip"}
+
+
+def test_playlists_and_transport_streams_are_told_by_content() -> None:
+    assert sniff(b"#EXTM3U\n#EXT-X-VERSION:3\n", "x.txt") == "application/vnd.apple.mpegurl"
+    assert sniff(b"#EXTM3Unot\n", "x.txt") == PLAIN
+    assert sniff((b"\x47" + bytes(187)) * 8) == "video/mp2t"
+    assert sniff(b"G" * 100) == PLAIN
+    assert sniff((b"\x47" + bytes(186)) * 8) != "video/mp2t"

@@ -16,6 +16,8 @@ from ..gate.errors import ConfigurationError
 from ..gate.model import Limits
 from ..plugin.manager import Registry, load
 from ..plugin.protocols import Event, Swept, WorkLimits
+from .conversion_job import KIND as CONVERSION
+from .conversion_job import ConversionWorker
 from .copies import Copies
 from .database import Database
 from .fetch import Fetcher
@@ -80,6 +82,7 @@ class Engine:
     jobs: JobDesk
     previewing: PreviewWorker
     job_sandbox: Sandbox
+    video_sandbox: Sandbox
     clock: Callable[[], float]
 
     def start(self, *, serving: bool = True) -> None:
@@ -105,6 +108,7 @@ class Engine:
         """Stop the decoders and close the database."""
         self.jobs.close()
         self.job_sandbox.close()
+        self.video_sandbox.close()
         self.webhooks.close()
         self.housekeeping.close()
         self.renditions.close()
@@ -324,7 +328,21 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         clock=clock,
         link_seconds=int(settings.development_days * 86_400) or 365 * 86_400,
     )
-    jobs = _jobs(settings, registry, database, vault, records, webhooks, data, clock, job_sandbox, {PREVIEW: previewing})
+    video_sandbox = _sandbox(
+        settings, replace(choice, warm=()), data, size=max(1, settings.job_workers), seconds=settings.video_seconds
+    )
+    converting = ConversionWorker(
+        records,
+        files,
+        fetcher,
+        video_sandbox,
+        Previews(registry, job_sandbox, None),
+        webhooks,
+        max_bytes=settings.max_bytes,
+        base=settings.public_url,
+    )
+    workers: dict[str, Worker] = {PREVIEW: previewing, CONVERSION: converting}
+    jobs = _jobs(settings, registry, database, vault, records, webhooks, data, clock, job_sandbox, workers)
     webhooks.rebuild = lambda application, job: previewing.rebuilt(application, jobs.jobs.get(job, application))
     renditions = Renditions(
         records,
@@ -356,5 +374,6 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         jobs=jobs,
         previewing=previewing,
         job_sandbox=job_sandbox,
+        video_sandbox=video_sandbox,
         clock=clock,
     )

@@ -27,6 +27,7 @@ from ..plugin.protocols import (
     Checked,
     Demanding,
     Gathering,
+    Lengthy,
     Negotiated,
     Referring,
     Sourceless,
@@ -58,6 +59,7 @@ class Plan:
     * `most_sources`: how many a list may have; 1 where a list is no source for it.
     * `sourceless`: it can do without any; `visits`: its source is the address of a page.
     * `negotiated`: the result depends on the `Accept` header, see `negotiate`.
+    * `lengthy`: it becomes a job.
     """
 
     steps: tuple[Step, ...]
@@ -68,6 +70,7 @@ class Plan:
     sourceless: bool = False
     visits: bool = False
     negotiated: bool = False
+    lengthy: bool = False
     controls: Controls = field(default_factory=Controls)
 
     @property
@@ -121,6 +124,9 @@ def _plan(registry: Registry, steps: tuple[Step, ...], found: Controls) -> Plan:
         calls.add(Call.STORE)
     first = _providers(registry, steps[0]) if steps else ()
     every = [one for step in steps for one in _providers(registry, step)]
+    lengthy = any(isinstance(one, Lengthy) and one.lengthy for one in every)
+    if lengthy and (len(steps) > 1 or found != Controls()):
+        raise TaskURLError(public="A conversion that becomes a job stands alone: its result is stored as its options say.")
     return Plan(
         steps=steps,
         canonical=_canonical(registry, steps),
@@ -130,6 +136,7 @@ def _plan(registry: Registry, steps: tuple[Step, ...], found: Controls) -> Plan:
         sourceless=any(isinstance(one, Sourceless) and one.sourceless for one in first),
         visits=any(isinstance(one, Visiting) and one.visits for one in first),
         negotiated=any(isinstance(one, Negotiated) for one in every),
+        lengthy=lengthy,
         controls=found,
     )
 

@@ -17,8 +17,10 @@ from typing import Any, BinaryIO
 from ..gate.errors import Corrupt
 
 _LONGEST = 24 << 20  # bytes of a document
+_MOST_EXTRA = 64 * 1024  # bytes of what is told of a conversion and recorded
 _SIDE = 100_000
 _MOST_TOTAL = 10_000_000
+_MIMETYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,62}/[a-z0-9][a-z0-9.+-]{0,126}")
 _CODE = re.compile(r"[a-z_]{1,40}")
 _TOKEN = re.compile(r"attached:[0-9a-f]{16}:[0-9]{1,4}")
 
@@ -92,6 +94,32 @@ def read_section(output: BinaryIO, extra: Mapping[str, Any]) -> tuple[Any, tuple
         offset, length = _span(one, end)
         found.append(Attachment(token=token, name=name[:200], offset=offset, length=length))
     return document["value"], tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeFile:
+    """One file among those that a child wrote one after the other."""
+
+    name: str
+    mimetype: str
+    offset: int
+    length: int
+
+
+def read_files(output: BinaryIO, extra: Mapping[str, Any]) -> tuple[tuple[MadeFile, ...], Mapping[str, Any]]:
+    """The document of a `files:` task: the files, the main one first, and what it said besides. Raises `Corrupt`."""
+    document, end = _document(output, extra)
+    found = []
+    for one in _list(document.get("files")):
+        name, mimetype = one.get("name"), one.get("mimetype")
+        if not isinstance(name, str) or not isinstance(mimetype, str) or not _MIMETYPE.fullmatch(mimetype):
+            raise Corrupt("the decoder gave a file an impossible name or type")
+        offset, length = _span(one, end)
+        found.append(MadeFile(name=name[:300], mimetype=mimetype, offset=offset, length=length))
+    if not found or len({one.name for one in found}) != len(found):
+        raise Corrupt("the decoder made no file, or two of one name")
+    more = document.get("extra")
+    return tuple(found), more if isinstance(more, dict) and len(json.dumps(more)) < _MOST_EXTRA else {}
 
 
 def replaced(value: Any, addresses: Mapping[str, str]) -> Any:

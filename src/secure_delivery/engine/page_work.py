@@ -19,11 +19,13 @@ from typing import Any, BinaryIO, cast
 from ..gate.errors import Corrupt, SecureDeliveryError, TooLarge, Unsupported
 from ..plugin.manager import Registry
 from ..plugin.previewing import Extractor, Page, PageRange, PageReading, Previewer, Probing, Work
-from ..plugin.protocols import Media, Transformation, Warm, Workshop
+from ..plugin.protocols import Accompanied, Asking, Media, Transformation, Warm, Workshop
+from ..plugin.selection import providers
 from .types import HEAD
 
 PREVIEW = "preview:"  # what the name of a previewer is preceded by among the tasks of a worker; no URL can say it
 EXTRACT = "extract:"
+FILES = "files:"  # a transformation whose result may be several files
 
 MOST_PICTURES = 2_000  # of one job: pages times sizes
 MOST_ATTACHED = 250
@@ -38,6 +40,8 @@ def tasks(registry: Registry) -> dict[str, Transformation]:
         found[PREVIEW + name] = _PreviewTask(previewer, registry.transformations, registry.extractors)
     for name, extractor in registry.extractors.items():
         found[EXTRACT + name] = _ExtractTask(extractor, registry.transformations)
+    for name, transformation in registry.transformations.items():
+        found[FILES + name] = _FilesTask(transformation)
     return found
 
 
@@ -182,6 +186,39 @@ class _ExtractTask:
             attached.append({"token": token, "name": name, "offset": place(), "length": len(data)})
             yield data
         yield from _document(place, {"value": value, "attached": attached})
+
+
+@dataclass(frozen=True, slots=True)
+class _FilesTask:
+    """A transformation whose result is a file and its companions (`Accompanied`); options are its own."""
+
+    transformation: Transformation
+    params: tuple[Any, ...] = ()
+    version: str = "1"
+
+    def warm(self) -> None:
+        _warm(self.transformation)
+
+    def asks(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        asked = (one.asks(options) for one in providers(self.transformation) if isinstance(one, Asking))
+        return tuple(name for names in asked for name in names)
+
+    def apply(self, media: Media, options: Mapping[str, Any], shop: Workshop) -> Media:
+        result = self.transformation.apply(media, options, shop)
+        return _Pieces(lambda place: self._pieces(result, place))
+
+    def _pieces(self, result: Media, place: Callable[[], int]) -> Iterator[bytes]:
+        companions = tuple(result.companions) if isinstance(result, Accompanied) else ()
+        if len(companions) > MOST_ATTACHED:
+            raise TooLarge(f"more than {MOST_ATTACHED} files")
+        told = []
+        for name, one in ((result.filename, result), *companions):
+            offset = place()
+            with one.open() as stream:
+                while piece := stream.read(1 << 20):
+                    yield piece
+            told.append({"name": name, "mimetype": one.mimetype, "offset": offset, "length": place() - offset})
+        yield from _document(place, {"files": told, "extra": _plain(dict(getattr(result, "extra", {})))})
 
 
 # -------------------------------------------------------------------------------------------------------- the one file

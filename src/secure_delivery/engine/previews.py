@@ -67,7 +67,7 @@ class Picture:
 
     def read(self) -> Iterator[bytes]:
         """Its bytes, in pieces."""
-        return _span(self.path, self.offset, self.length)
+        return span(self.path, self.offset, self.length)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class Attached:
 
     def read(self) -> Iterator[bytes]:
         """Its bytes, in pieces."""
-        return _span(self.path, self.offset, self.length)
+        return span(self.path, self.offset, self.length)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,7 +334,8 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
-def _span(path: Path, offset: int, length: int) -> Iterator[bytes]:
+def span(path: Path, offset: int, length: int) -> Iterator[bytes]:
+    """The bytes of a part of a file, in pieces."""
     with path.open("rb") as stream:
         stream.seek(offset)
         while length > 0 and (piece := stream.read(min(length, 1 << 20))):

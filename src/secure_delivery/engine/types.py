@@ -84,6 +84,8 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x4c\x00\x00\x00\x01\x14\x02\x00", "application/x-ms-shortcut"),
     (0, b"ITSF\x03\x00\x00\x00", "application/vnd.ms-htmlhelp"),
     (0, b"WARC/1.", "application/warc"),
+    (0, b"#EXTM3U\n", "application/vnd.apple.mpegurl"),  # RFC 8216 section 4.3.1.1
+    (0, b"#EXTM3U\r\n", "application/vnd.apple.mpegurl"),
     (0, b"bplist00", "application/x-plist"),
 )
 
@@ -232,7 +234,7 @@ def sniff(head: bytes, filename: str = "") -> str:
     for offset, magic, mimetype in _SIGNATURES:
         if head.startswith(magic, offset):
             return _narrowed(head, mimetype, extension)
-    return _boxed(head) or _measured(head) or _textual(head, extension)
+    return _boxed(head) or _measured(head) or _packets(head) or _textual(head, extension)
 
 
 def _narrowed(head: bytes, mimetype: str, extension: str) -> str:
@@ -248,6 +250,12 @@ def _narrowed(head: bytes, mimetype: str, extension: str) -> str:
     if mimetype == "application/x-plist":
         return "application/x-webarchive" if b"WebMainResource" in head else mimetype
     return mimetype
+
+
+def _packets(head: bytes) -> str | None:
+    """MPEG transport streams: packets of 188 bytes, each of which begins with the same one (ISO/IEC 13818-1, 2.4.3.2)."""
+    starts = head[: 188 * 20 + 1 : 188]
+    return "video/mp2t" if len(starts) >= 4 and set(starts) == {0x47} else None
 
 
 def _zipped(head: bytes) -> str:

@@ -30,6 +30,7 @@ from .media import MemoryFile, json_file
 from .params import REQUIRED, Kind, Param, Value, boolean, choice, either, integer, listing, number, text
 from .previewing import Extractor, Needs, Page, PageRange, PageReading, Previewer, Probing, Work
 from .protocols import (
+    Accompanied,
     Advising,
     Asking,
     Authenticated,
@@ -44,6 +45,7 @@ from .protocols import (
     Draft,
     Event,
     Gathering,
+    Lengthy,
     Listed,
     Located,
     Media,
@@ -73,6 +75,7 @@ from .protocols import (
 
 __all__ = [
     "REQUIRED",
+    "Accompanied",
     "Advising",
     "Asking",
     "Authenticated",
@@ -94,6 +97,7 @@ __all__ = [
     "Extractor",
     "Gathering",
     "Kind",
+    "Lengthy",
     "Listed",
     "Located",
     "Media",

@@ -55,6 +55,28 @@ class Decoded(Protocol):
     def decoded(self) -> Any: ...
 
 
+@runtime_checkable
+class Lengthy(Protocol):
+    """A transformation that takes minutes: its URL begins a job and asks after it, and the result is a stored file.
+
+    It stands alone in its chain. Options called `filename`, `location`, `path`, `container` and `access` say how the result is
+    stored, `force` that the same URL is to begin anew; the engine reads them, the transformation need not.
+    """
+
+    @property
+    def lengthy(self) -> bool: ...
+
+
+@runtime_checkable
+class Accompanied(Protocol):
+    """A `Media` that other files belong to: the parts of a playlist. Only tasks that become jobs may give one."""
+
+    @property
+    def companions(self) -> Sequence[tuple[str, Media]]:
+        """Each with the name by which the main file refers to it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkLimits:
     """What one piece of work may cost, all bounds inclusive.

@@ -23,6 +23,7 @@ from ..gate.model import Application, Decision
 from ..gate.policy import Call
 from ..gate.taskurl import SourceKind, TaskURL, parse
 from ..plugin.protocols import Located, Placing, Presigned
+from .conversions import Conversions
 from .explainer import Explainer
 from .facts import Facts
 from .gather import Gatherer
@@ -86,6 +87,7 @@ class Delivery:
         self._pieces = Pieces()
         self.gatherer = Gatherer(context, engine.fetched, engine.folders)
         self.transformer = Transformer(context, self.gatherer, self.renderer)
+        self.conversions = Conversions(context, self.transformer)
         self._explainer = Explainer(context, self.transformer)
         self._parsed: dict[tuple[str, str], tuple[object, TaskURL, Plan | None]] = {}
 
@@ -95,7 +97,7 @@ class Delivery:
         source = url.source
         plain = plan is None
         plan = plan or NOTHING
-        if request.method == "POST" and (plan.controls.metadata is not None or not plan.stores):
+        if request.method == "POST" and (plan.controls.metadata is not None or not (plan.stores or plan.lengthy)):
             raise not_for_post()
         if url.debug:
             return await self._explainer.answer(request, self._order(url, plan))
@@ -107,6 +109,8 @@ class Delivery:
 
     async def carry_out(self, request: Request, order: Order) -> Response:
         """The answer to an order, wherever in a request it stood."""
+        if order.plan.lengthy:
+            return await self.conversions.answer(request, order)
         return await self.transformer.answer(request, order, self._send_result, self._send_instead)
 
     @staticmethod
