@@ -69,6 +69,7 @@ class Block(NamedTuple):
 
 
 def _blocks(page: Path) -> list[Block]:
+    """All blocks. Those of a tutorial (`tutorial`, `write: FILE`) are for `tests/plugin/test_tutorial.py`."""
     text = page.read_text("utf-8")
     return [
         Block(found["mark"] or "", found["language"], found["text"], text.count("\n", 0, found.start("text")) + 1)
@@ -78,8 +79,14 @@ def _blocks(page: Path) -> list[Block]:
 
 def _with(*languages: str, mark: str = "") -> list[Path]:
     return [
-        page for page in PAGES if any(block.language in languages and block.mark.startswith(mark) for block in _blocks(page))
+        page
+        for page in PAGES
+        if any(block.language in languages and block.mark.startswith(mark) and not _taught(block) for block in _blocks(page))
     ]
+
+
+def _taught(block: Block) -> bool:
+    return block.mark == "tutorial" or block.mark.startswith("write: ")
 
 
 def _name(page: Path) -> str:
@@ -131,7 +138,7 @@ def test_the_python_blocks_of_a_page_run_in_their_order(page: Path, place: Path)
     _write_files(page, place)
     program = _BEFORE.get(page.name, "")
     for block in _blocks(page):
-        if block.language == "python":
+        if block.language == "python" and not _taught(block):
             program += f"\n# {page.name}, line {block.line}\n{block.text}"
     script = place / "page.py"
     script.write_text(program + (_CONTRACTS if "Contract)" in program else ""), "utf-8")
@@ -230,7 +237,8 @@ def test_every_block_names_its_language_or_is_plain_text(page: Path) -> None:
     """No block escapes being run by a misspelt language, and no mark by a misspelt word."""
     for block in _blocks(page):
         assert block.language in ("python", "console", "toml", "json", ""), f"{page.name}, line {block.line}"
-        assert re.fullmatch(r"|run|run with server|file: [a-z.-]+", block.mark), f"{page.name}, line {block.line}"
+        marks = r"|run|run with server|file: [a-z.-]+|tutorial|write: [a-z_./-]+"
+        assert re.fullmatch(marks, block.mark), f"{page.name}, line {block.line}"
     fences = re.findall(r"^```", page.read_text("utf-8"), re.MULTILINE)
     assert len(fences) == 2 * len(_blocks(page)), "every fence is a block of its own"
 
