@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from secure_delivery.engine.sandbox import Chain, ChainSource
 from secure_delivery.plugin import Corrupt, MemoryFile, SecureDeliveryError, TooLarge, Unsupported, WorkLimits
 from secure_delivery.plugin.testing import SimpleWorkshop, bind
 from secure_delivery.plugin.testing_previews import PreviewerContract, previewed
@@ -86,3 +89,24 @@ def test_hostile_drawings_end_in_faults() -> None:
                 page.media.open().close()
         except SecureDeliveryError:
             continue
+
+
+def test_drawings_are_previewed_in_confinement(sandbox: Any, opened: Any) -> None:
+    """Text and all, at the size that is wanted."""
+    text = (
+        f'<svg {NS} viewBox="0 0 40 20"><rect width="40" height="20" fill="red"/><text y="15" font-size="9">Text</text></svg>'
+    )
+    options = {"pages": "1", "sizes": [(400, 0, False, "400")], "hint": (400, 0), "format": "png", "address": None}
+    with tempfile.TemporaryFile() as file, tempfile.TemporaryFile() as output:
+        file.write(text.encode())
+        file.flush()
+        source = ChainSource(file.fileno(), "image/svg+xml", "drawing.svg")
+        tasks = [("preview:svg", {**options, "most_pages": 1, "readers": []})]
+        outcome = sandbox.run(Chain(tasks=tasks, sources=[source], output=output.fileno()))
+        start, length = outcome.extra["document"]
+        output.seek(start)
+        (page,) = json.loads(output.read(length))["pages"]
+        output.seek(page["pictures"][0]["offset"])
+        image = opened(MemoryFile(output.read(page["pictures"][0]["length"]), "image/png", "a.png")).convert("RGB")
+    assert (page["width"], page["height"], image.size) == (40, 20, (400, 200))
+    assert image.getpixel((390, 5)) == (255, 0, 0)
