@@ -22,9 +22,18 @@ from .types import UNKNOWN
 
 #: Families that distributions of this project cover, for the command that brings a family nobody covers.
 SHIPPED = {
-    "picture": "secure-delivery-images",
-    "drawing": "secure-delivery-svg",
+    "archive": "secure-delivery-archives",
+    "audio": "secure-delivery-media",
     "document": "secure-delivery-documents",
+    "drawing": "secure-delivery-svg",
+    "font": "secure-delivery-fonts",
+    "mail": "secure-delivery-mail",
+    "markdown": "secure-delivery-text",
+    "picture": "secure-delivery-images",
+    "raw": "secure-delivery-raw",
+    "source": "secure-delivery-text",
+    "text": "secure-delivery-text",
+    "video": "secure-delivery-media",
     "web": "secure-delivery-web",
 }
 
@@ -143,7 +152,7 @@ def _missing(families: list[dict[str, Any]], extractors: list[dict[str, Any]]) -
     covered = {row["family"] for row in families}
     for family, distribution in SHIPPED.items():
         if family not in covered:
-            found["plugin", distribution, f"pip install {distribution}"] = [f"family {family}"]
+            found.setdefault(("plugin", distribution, f"pip install {distribution}"), []).append(f"family {family}")
     return [{"kind": kind, "name": name, "install": install, "for": users} for (kind, name, install), users in found.items()]
 
 
