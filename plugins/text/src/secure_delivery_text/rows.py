@@ -168,7 +168,12 @@ def colours(text: str, lexer: Any) -> list[list[Run]]:
 @lru_cache(maxsize=512)
 def _look(kind: Any) -> tuple[str, bool]:
     known = get_style_by_name(_STYLE)
-    while kind not in known and kind.parent is not None:  # kinds that only one language has look like the wider one
-        kind = kind.parent
-    style = known.style_for_token(kind)
-    return (f"#{style['color']}" if style["color"] else INK), bool(style["bold"])
+    while True:
+        try:
+            style = known.style_for_token(kind)
+        except KeyError:  # a kind that only one language has looks like the wider one
+            if kind.parent is None:
+                return INK, False
+            kind = kind.parent
+        else:
+            return (f"#{style['color']}" if style["color"] else INK), bool(style["bold"])
