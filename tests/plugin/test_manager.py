@@ -394,7 +394,7 @@ def test_every_kind_arrives_in_its_own_mapping() -> None:
         storages={"memory": Memory()},
         transformations={"suffix": Suffix()},
         previewers={"pages": Pages(1)},
-        extractors={"exif": Section("exif")},
+        extractors={"sheets": Section("sheets")},
         queues={"bell": SimpleNamespace(announce=lambda job_id: None)},
         scanners={"clam": SimpleNamespace(scan=lambda media: None)},
         detectors={"lengths": SimpleNamespace(version="1", detect=lambda media, options, limits: {})},
