@@ -88,7 +88,8 @@ class ExtractorContract:
     def test_the_section_fits_the_schema_under_every_profile(self) -> None:
         for profile in _PROFILES:
             section = self._section(metadata=profile)
-            claim(section is not None, f"{profile}: the sample has something to say")
+            reads_pages = isinstance(self.extractor, PageReading)  # and may say nothing of the file itself
+            claim(section is not None or reads_pages, f"{profile}: the sample has something to say")
             self._fits(section, profile)
 
     def test_the_section_travels_as_json(self) -> None:

@@ -1,5 +1,5 @@
 """Seeing for secure-delivery: the detectors `faces`, `ocr` and `doc_detection`, and the tasks `detect_faces`, `crop_faces`,
-`pixelate_faces`, `blur_faces`, `redeye` and `doc_detection`.
+`pixelate_faces`, `blur_faces`, `redeye` and `doc_detection`; the section `ocr` of previews.
 
 Knows: the hooks. Must not know: OpenCV, Pillow, numpy, which only worker processes load.
 """
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from secure_delivery.plugin import ConfigurationError, Detector, Settings, Transformation, hookimpl
+from secure_delivery.plugin import ConfigurationError, Detector, Extractor, Settings, Transformation, hookimpl
 
 from . import library
 from .detectors import detectors
+from .extractors import extractors
 from .tasks import transformations
 
 _OLDEST_OPENCV = 5  # the first whose network engine runs the reading models
@@ -44,3 +45,9 @@ def register_detectors(settings: Settings) -> Mapping[str, Detector]:
 def register_transformations(settings: Settings) -> Mapping[str, Transformation]:
     """The tasks on faces and documents; there are no settings."""
     return transformations()
+
+
+@hookimpl
+def register_extractors(settings: Settings) -> Mapping[str, Extractor]:
+    """`ocr`, of the pages that previewers draw; there are no settings."""
+    return extractors()
