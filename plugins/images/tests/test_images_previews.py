@@ -14,6 +14,7 @@ from PIL import Image
 from secure_delivery.plugin import Corrupt, MemoryFile, Page, SecureDeliveryError, TooLarge, Unsupported, WorkLimits
 from secure_delivery.plugin.testing import SimpleWorkshop, content
 from secure_delivery.plugin.testing_previews import PreviewerContract, previewed
+from secure_delivery_images.edits import Resize
 from secure_delivery_images.families import FAMILIES, family_of
 from secure_delivery_images.previewers import previewers
 
@@ -132,6 +133,16 @@ def test_a_jpeg_is_not_decoded_before_it_is_scaled(quadrants: Any, saved: Any) -
     """Its decoder can then give an eighth of the size."""
     (page,) = previewed(PICTURE, saved(quadrants(640, 480), "JPEG"), size=(80, 80))
     assert page.media.pixels == [] and page.media.kept == []
+
+
+@pytest.mark.parametrize("levels", [6, 1])
+def test_jpeg_2000_is_decoded_as_far_as_a_page_takes(levels: int, quadrants: Any, looks_like: Any) -> None:
+    """Also where its encoder prepared fewer halvings than could be used; the size that is told is the whole one."""
+    media = written(quadrants(1200, 800), "JPEG2000", "a.jp2", num_resolutions=levels)
+    (page,) = previewed(PICTURE, media, size=(60, 0))
+    small = page.media.edited(Resize(width=60, height=0, fit="clip"))
+    assert page.media.dimensions() == (1200, 800) and seen(page).size == (1200, 800)
+    assert small.decoded().size == (60, 40) and looks_like(small.decoded(), "RGBY")
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])

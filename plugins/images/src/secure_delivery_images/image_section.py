@@ -16,6 +16,7 @@ from secure_delivery.plugin import Unsupported, Work
 from . import headers, rare, tiff_pages
 from .decode import faults, open_image
 from .edits import Resize
+from .headers import Size
 from .modes import has_alpha, in_srgb
 from .picture import Picture
 
@@ -65,11 +66,16 @@ def _common(work: Work, form: str) -> dict[str, Any]:
 def _rare(work: Work, form: str) -> dict[str, Any]:
     with faults(), work.media.open() as stream:
         file = rare.Rare(stream, form, work.limits)
-        image = file.picture()
+        if form == "JPEG2000":
+            sketch = rare.wavelets(work.media, work.limits)
+            size, image = sketch.size, sketch.draw(Size(_SAMPLE, _SAMPLE))
+        else:
+            image = file.picture()
+            size = Size(*image.size)
         return {
             "format": form.lower(),
-            "width": image.width,
-            "height": image.height,
+            "width": size.width,
+            "height": size.height,
             "mode": image.mode,
             "alpha": image.has_transparency_data,
             "orientation": 1,

@@ -84,10 +84,16 @@ class PicturePreviewer:
 
     def _rare(self, work: Work, form: str) -> Iterator[Page]:
         from .decode import faults
-        from .rare import Rare
+        from .picture import Picture
+        from .rare import Rare, wavelets
 
-        with faults(), work.media.open() as stream:
+        with work.media.open() as stream:
             _within(stream, work)
+        if form == "JPEG2000":
+            if work.pages(1):
+                yield Page(number=1, media=Picture.sketched(wavelets(work.media, work.limits), limits=work.limits))
+            return
+        with faults(), work.media.open() as stream:
             rare = Rare(stream, form, work.limits)
             for number in work.pages(rare.total):
                 yield Page(number=number, media=_drawn(rare.picture(number), work), total=rare.total)

@@ -17,12 +17,15 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from secure_delivery.plugin import Corrupt, WorkLimits
+from secure_delivery.plugin import Corrupt, Media, WorkLimits
 
-from .decode import check_area, set_up
+from .decode import check_area, faults, set_up
 from .deep import eight_bits
+from .headers import Size
+from .readers import Sketch
 
 HEAD = 32  # bytes that suffice for every signature
+_MOST_HALVINGS = 5  # what encoders prepare unless they are told otherwise
 MOST_PICTURES = 256  # of one icon; real ones hold a dozen
 
 _SIGNATURES = (
@@ -84,6 +87,24 @@ def _reader(form: str) -> Any:
     return getattr(import_module(f"PIL.{module}"), name)
 
 
+def wavelets(media: Media, limits: WorkLimits) -> Sketch:
+    """A JPEG 2000 file, decoded when it is known how large it is wanted. Raises `TooLarge`, `Corrupt`."""
+    with faults(), media.open() as stream:
+        size = Size(*Rare(stream, "JPEG2000", limits).size)
+
+    def draw(wanted: Size) -> Image.Image:
+        for smaller in (wanted, size):  # one that cannot be halved so often is decoded whole
+            with media.open() as stream:
+                try:
+                    return Rare(stream, "JPEG2000", limits).reduced(smaller)
+                except (OSError, ValueError):
+                    if smaller == size:
+                        raise
+        raise Corrupt("no pixels")
+
+    return Sketch(filename=media.filename, size=size, draw=draw)
+
+
 class Rare:
     """A file of one of these formats, opened. Its pictures are counted from 1, of icons the largest first.
 
@@ -106,6 +127,12 @@ class Rare:
         if form not in ("ICO", "ICNS"):
             check_area(self._file.size, limits)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of a file with one picture: its size, before it is decoded."""
+        width, height = self._file.size
+        return int(width), int(height)
+
     def picture(self, number: int = 1) -> Image.Image:
         """One of them, decoded, in a mode of eight bits."""
         if self.form == "ICO":
@@ -117,6 +144,15 @@ class Rare:
         check_area(image.size, self._limits)
         image.load()
         return eight_bits(image)
+
+    def reduced(self, size: tuple[int, int]) -> Image.Image:
+        """The picture at least twice as large as wanted: JPEG 2000 is decoded as far as that takes, each halving a quarter of
+        the work."""
+        factor = min(self._file.width // (2 * max(1, size[0])), self._file.height // (2 * max(1, size[1])))
+        halvings = min(max(0, factor.bit_length() - 1), _MOST_HALVINGS)
+        if halvings and self.form == "JPEG2000":
+            self._file.reduce = halvings
+        return self.picture()
 
     def _listed(self) -> Iterator[tuple[int, int, int]]:
         yield from sorted(self._file.itersizes(), key=lambda size: size[0] * size[2], reverse=True)

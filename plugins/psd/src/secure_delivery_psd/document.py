@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 from psd_tools import ParseLimitError, ParseLimits, PSDImage
 
-from secure_delivery.plugin import Corrupt, Media, MissingDependency, TooLarge, Unsupported, WorkLimits
+from secure_delivery.plugin import Corrupt, Media, MemoryFile, MissingDependency, TooLarge, Unsupported, WorkLimits
 from secure_delivery_images.decode import check_area, faults
 from secure_delivery_images.deep import eight_bits
 
@@ -27,8 +27,8 @@ MOST_COMPOSED = 60_000_000  # pixels times layers: about twelve seconds
 MOST_CANVAS = 14_000_000  # pixels of a canvas on which layers are put together: about 120 bytes each at the peak
 _MOST_OBJECTS = 300_000
 _MOST_CHANNELS = 56  # of the format (Photoshop file format, "File Header Section")
-_COMPOSITE_INFO = 1057  # the resource that says whether the file holds a picture of the whole
-_PLAIN = {(1, 1): "L", (3, 3): "RGB", (4, 4): "CMYK"}  # colour mode and channels, without transparency: what Pillow reads right
+#: Channels of a colour mode without transparency: bitmap, grey, indexed, RGB, CMYK, duotone, Lab.
+_CHANNELS = {0: 1, 1: 1, 2: 1, 3: 3, 4: 4, 8: 1, 9: 3}
 
 logging.getLogger("psd_tools").setLevel(logging.CRITICAL)  # what it thinks of strangers' files is for nobody
 
@@ -69,25 +69,32 @@ def opened(media: Media, limits: WorkLimits) -> Iterator[PSDImage]:
 
 
 def flattened(media: Media, limits: WorkLimits) -> Image.Image | None:
-    """The picture of the whole that most files hold, by Pillow, where it reads it right; None where psd-tools has to.
+    """The picture of the whole that most files hold, without a look at the layers, which are most of a file; None where there
+    is none, or where the layers have to say what its channels are (transparency is one of them).
 
-    That is for colours of eight bits without transparency. Layers, mostly far more bytes, are stepped over.
+    psd-tools is shown the same file with the section of layers left out.
     """
-    from PIL.PsdImagePlugin import PsdImageFile
-
     with faults(), media.open() as stream:
         looked_at(stream, limits)
         head = stream.read(26)
-        version, channels, depth, mode = (struct.unpack_from(">H", head, at)[0] for at in (4, 12, 22, 24))
-        if version != 1 or depth != 8 or (mode, channels) not in _PLAIN:
+        version, channels, mode = (struct.unpack_from(">H", head, at)[0] for at in (4, 12, 24))
+        if _CHANNELS.get(mode) != channels:
             return None
-        stream.seek(0)
-        image = PsdImageFile(stream)
-        said = [data for number, _name, data in image.resources if number == _COMPOSITE_INFO]
-        if image.mode != _PLAIN[mode, channels] or any(len(data) > 4 and not data[4] for data in said):
-            return None
-        image.load()
-        return image
+        kept = head + _section(stream, 4) + _section(stream, 4)
+        width = 8 if version == 2 else 4
+        length = int.from_bytes(stream.read(width), "big")
+        stream.seek(length, 1)
+        rest = stream.read()
+        if not rest:
+            raise Corrupt("it ends before the picture of the whole")
+        with opened(MemoryFile(kept + bytes(width) + rest, media.mimetype, media.filename), limits) as document:
+            return whole(document) if document.has_preview() else None
+
+
+def _section(stream: BinaryIO, width: int) -> bytes:
+    """A section with its length in front."""
+    length = stream.read(width)
+    return length + stream.read(int.from_bytes(length, "big"))
 
 
 def whole(document: PSDImage) -> Image.Image:
@@ -123,6 +130,3 @@ def warm() -> None:
     again = PSDImage.open(BytesIO(out.getvalue()))
     again.composite(ignore_preview=True)
     again.topil()
-    from PIL.PsdImagePlugin import PsdImageFile
-
-    PsdImageFile(BytesIO(out.getvalue())).load()

@@ -36,6 +36,7 @@ from secure_delivery_images.picture import Picture
 from .kinds import is_raw
 
 _NEARLY = 0.95  # of a size: cameras leave a few rows out of the picture that they put inside
+_ENOUGH = 2  # times the wanted size: what is left is done by Lanczos
 _SHAPE = 0.04  # how far proportions may differ: more, and the picture inside does not show the whole
 _LARGEST_WHOLE = 60_000_000  # pixels developed at full size: 28 bytes each while that goes on
 _HEAD = 4_096
@@ -78,7 +79,8 @@ class Negative:
             return inside.at(size)
         half = size.width <= self.size[0] / 2 / _NEARLY or self.size[0] * self.size[1] > _LARGEST_WHOLE
         try:
-            return self.developed(half=half)
+            image = self.developed(half=half)
+            return image.reduce(max(1, image.width // (size.width * _ENOUGH)))
         except (Corrupt, Unsupported):
             if inside is None:
                 raise
