@@ -118,7 +118,18 @@ _MEMBERS = (
     (b"META-INF/MANIFEST.MF", "application/java-archive"),
 )
 #: What the member `mimetype`, first and stored, may begin with: templates are of the type of what is made from them.
-_SAID = ("application/epub+zip", *(_ODF + kind for kind in ("text", "spreadsheet", "presentation", "graphics", "formula")))
+_SAID = (
+    "application/epub+zip",
+    "application/x-krita",
+    "image/openraster",
+    *(_ODF + kind for kind in ("text", "spreadsheet", "presentation", "graphics", "formula")),
+)
+#: ZIP files whose members say nothing that others do not say, too: then the extension chooses, among these only.
+_PACKED = {
+    "3mf": "model/3mf",
+    "cbz": "application/vnd.comicbook+zip",
+    "sketch": "application/x-sketch",
+}
 
 #: Compound files: the name of a stream that tells, as the directory spells it.
 _STREAMS = tuple(
@@ -166,6 +177,10 @@ _SAYING = (
 )
 #: A web page saved as mail: it begins with a header, and holds several parts.
 _MAIL = re.compile(rb"[A-Za-z][A-Za-z-]{0,40}:[ \t]")
+#: A message: its first lines are headers, among them who wrote it and what only messages have.
+_FROM = re.compile(rb"^from:", re.IGNORECASE | re.MULTILINE)
+_SENT = re.compile(rb"^(?:message-id|mime-version|received):", re.IGNORECASE | re.MULTILINE)
+_HEADERS_END = re.compile(rb"\r?\n\r?\n")
 _ARCHIVED = re.compile(rb"^content-type:\s*multipart/related\b", re.IGNORECASE | re.MULTILINE)
 _PDF = re.compile(rb"%PDF-[0-9]\.[0-9]")
 _PDF_OBJECT = re.compile(rb"%PDF-[0-9]\.[0-9]\s[^\0]*\b[0-9]{1,9} [0-9]{1,5} obj\b")
@@ -240,7 +255,8 @@ def sniff(head: bytes, filename: str = "") -> str:
 def _narrowed(head: bytes, mimetype: str, extension: str) -> str:
     """The type of one of a family that shares its first bytes."""
     if mimetype == "application/zip":
-        return _zipped(head)
+        told = _zipped(head)
+        return _PACKED.get(extension, told) if told == mimetype else told
     if mimetype == "application/x-ole-storage":
         return next((kind for name, kind in _STREAMS if name in head), _COMPOUND.get(extension, mimetype))
     if mimetype == "video/webm":  # the document type of EBML; without one it is taken for WebM as ever
@@ -357,4 +373,8 @@ def _worded(head: bytes, extension: str) -> str:
             return mimetype
     if _MAIL.match(head) and _ARCHIVED.search(head):
         return "application/x-mimearchive"
+    if _MAIL.match(head) and extension not in _TEXTUAL:
+        headers = _HEADERS_END.split(head, maxsplit=1)[0]
+        if _FROM.search(headers) and _SENT.search(headers):
+            return "message/rfc822"
     return _TEXTUAL.get(extension, PLAIN)
