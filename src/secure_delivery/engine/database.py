@@ -27,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..gate.errors import BadRequest, ConfigurationError
 from .tables import generation
+from .turns import Turns
 
 SETTING = "database"
 
@@ -63,6 +64,7 @@ class Database:
         self.sqlite = parsed.get_backend_name() == "sqlite"
         self._url = parsed
         self._lock = threading.Lock()
+        self._turns = Turns(self._writer)
         self._watch: Any = None  # a connection of the driver's own, for `generation` only
         self._pid = os.getpid()
         self._engine = _sqlite_engine(parsed) if self.sqlite else _postgres_engine(parsed)
@@ -76,6 +78,7 @@ class Database:
         if self._pid != os.getpid():
             # A connection that two processes use mixes up both conversations: forget the parent's without closing them.
             self._lock = threading.Lock()
+            self._turns = Turns(self._writer)
             self._watch = None
             self._engine.dispose(close=False)
             self._pid = os.getpid()
@@ -98,10 +101,16 @@ class Database:
         true when it writes. PostgreSQL: read with `.with_for_update()` what the change depends on. Keep it short: other
         writers wait, and give up after ten seconds with `sqlalchemy.exc.OperationalError`.
         """
-        with self.engine.connect() as connection:
-            connection.execution_options(**{_WRITES: True})
-            with connection.begin():
+        engine = self.engine  # after a fork, this renews the turns as well
+        if self.sqlite:
+            with self._turns.writing() as connection:
                 yield connection
+            return
+        with engine.connect() as connection, connection.begin():
+            yield connection
+
+    def _writer(self) -> Connection:
+        return self._engine.connect().execution_options(**{_WRITES: True})
 
     def migrate(self) -> None:
         """Bring the schema to the newest version; does nothing when it is there already.

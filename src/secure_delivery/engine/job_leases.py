@@ -42,6 +42,33 @@ _WAITING = sa.text(
 )
 
 
+# What is executed for every job is put together once: building a statement costs more than running it.
+_RUNNING = sa.select(_J.c.application, sa.func.count()).where(_J.c.state == "started").group_by(_J.c.application)
+_LINE_OF_ALL = (
+    sa.select(_J.c.id)
+    .where(_J.c.state == "queued", _J.c.application == sa.bindparam("owner"))
+    .order_by(_J.c.urgency, _J.c.run_at, _J.c.id)
+    .limit(sa.bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_LINE = _LINE_OF_ALL.where(_J.c.kind.in_(sa.bindparam("kinds", expanding=True)))
+_TAKE = (
+    sa.update(_J)
+    .where(_J.c.id.in_(sa.bindparam("ids", expanding=True)), _J.c.state == "queued")
+    .values(
+        state="started",
+        step="started",
+        fence=_J.c.fence + 1,
+        attempts=_J.c.attempts + 1,
+        lease=sa.bindparam("until"),
+        worker=sa.bindparam("holder"),
+        started=sa.func.coalesce(_J.c.started, sa.bindparam("now")),
+    )
+    .returning(*_COLUMNS)
+)
+_FENCED = sa.update(_J).where(_J.c.id == sa.bindparam("mine"), _J.c.fence == sa.bindparam("number"), _J.c.state == "started")
+
+
 class Leases:
     """Takes jobs and gives them back. Thread-safe, and safe among processes.
 
@@ -88,8 +115,7 @@ class Leases:
             return taken[0] if taken else None
 
     def _running(self, connection: Connection) -> dict[str, int]:
-        query = sa.select(_J.c.application, sa.func.count()).where(_J.c.state == "started").group_by(_J.c.application)
-        return {row[0]: row[1] for row in connection.execute(query)}
+        return {row[0]: row[1] for row in connection.execute(_RUNNING)}
 
     def _most_running(self, application: str) -> int:
         limits = self._limits_of(application)
@@ -116,11 +142,8 @@ class Leases:
 
     def _line(self, connection: Connection, application: str, most: int, kinds: Collection[str]) -> list[str]:
         """The next jobs of an application. Those that another process is taking at this moment are left out."""
-        query = sa.select(_J.c.id).where(_J.c.state == "queued", _J.c.application == application)
-        if kinds:
-            query = query.where(_J.c.kind.in_(list(kinds)))
-        query = query.order_by(_J.c.urgency, _J.c.run_at, _J.c.id).limit(most)
-        return list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
+        told = {"owner": application, "most": most, "kinds": list(kinds)}
+        return list(connection.execute(_LINE if kinds else _LINE_OF_ALL, told).scalars())
 
     def _served(self, application: str) -> None:
         with self._lock:
@@ -133,21 +156,8 @@ class Leases:
         if not ids:
             return []
         now = self.now()
-        change = (
-            sa.update(_J)
-            .where(_J.c.id.in_(list(ids)), _J.c.state == "queued")
-            .values(
-                state="started",
-                step="started",
-                fence=_J.c.fence + 1,
-                attempts=_J.c.attempts + 1,
-                lease=now + int(self.lease * 1000),
-                worker=worker,
-                started=sa.func.coalesce(_J.c.started, now),
-            )
-            .returning(*_COLUMNS)
-        )
-        taken = {row["id"]: read_job(row) for row in connection.execute(change).mappings()}
+        told = {"ids": list(ids), "now": now, "until": now + int(self.lease * 1000), "holder": worker}
+        taken = {row["id"]: read_job(row) for row in connection.execute(_TAKE, told).mappings()}
         return [taken[job_id] for job_id in ids if job_id in taken]
 
     def beat(self, held: Collection[tuple[str, int]]) -> tuple[set[str], set[str]]:
@@ -245,8 +255,8 @@ class Leases:
             ring(connection)
 
     def _fenced(self, connection: Connection, job: Job, values: Mapping[str, Any]) -> None:
-        mine = (_J.c.id == job.id, _J.c.fence == job.fence, _J.c.state == "started")
-        if connection.execute(sa.update(_J).where(*mine).values(**values)).rowcount != 1:
+        told = {**values, "mine": job.id, "number": job.fence}
+        if connection.execute(_FENCED, told).rowcount != 1:
             raise Fenced(job.id)
 
     # -- what time does

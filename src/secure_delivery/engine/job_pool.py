@@ -29,6 +29,10 @@ logger = logging.getLogger("secure_delivery.engine")
 _SHUT_DOWN = 5.0  # seconds for which jobs may go on when the process is to end; what is left then is begun again by another
 
 
+_QUICK = 0.02  # seconds
+_AHEAD = 32
+
+
 def worker_name() -> str:
     """A name for this process that operators recognise."""
     return f"{socket.gethostname()[:60]}:{os.getpid()}"
@@ -54,7 +58,9 @@ class JobPool:
         self._begin = begin
         self._moved = moved
         self._name = worker_name()
-        self._idle = threading.Semaphore(size)
+        self._state = threading.Condition()
+        self._mine: dict[str, int] = {}  # jobs that are held here, by fencing number: running, or about to
+        self._quick = False  # whether jobs take so little time that asking for each one alone is what takes it
         self._work: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -97,9 +103,9 @@ class JobPool:
             self._prepare()
             self._runner.run(job)
 
-    def drained(self) -> bool:
-        """Whether nothing runs here at this moment."""
-        return not self._runner.held()
+    def _held(self) -> set[tuple[str, int]]:
+        with self._state:
+            return {*self._mine.items(), *self._runner.held()}
 
     # -- the threads
 
@@ -112,26 +118,26 @@ class JobPool:
                 jobs = self._leases.claim(self._name, free, self._runner.kinds)
             except SQLAlchemyError as error:
                 logger.warning("no jobs can be taken at the moment: %s", type(error).__name__)
-                jobs = []
                 self._over.wait(LONGEST)
+                continue
+            with self._state:
+                self._mine.update((job.id, job.fence) for job in jobs)
             for job in jobs:
                 self._work.put(job)
-            for _ in range(free - len(jobs)):
-                self._idle.release()
             if not jobs:
                 self._bell.wait(LONGEST)
 
     def _free(self) -> int:
-        """How many jobs can be begun now: waits for one, then takes what else is free."""
-        if not self._idle.acquire(timeout=LONGEST):
-            return 0
-        free = 1
-        while free < self._size and self._idle.acquire(blocking=False):
-            free += 1
-        return free
+        """How many jobs to take now; waits until there is room for one. Quick ones are taken ahead, for threads that are done
+        before the next have been asked for."""
+        with self._state:
+            ahead = _AHEAD if self._quick else 0
+            self._state.wait_for(lambda: len(self._mine) < self._size + ahead // 2 or self._over.is_set(), LONGEST)
+            return max(0, self._size + ahead - len(self._mine))
 
     def _run(self) -> None:
         while (job := self._work.get()) is not None:
+            began = time.monotonic()
             try:
                 if self._over.is_set():
                     with suppress(Exception):  # the lease would end by itself
@@ -140,7 +146,10 @@ class JobPool:
                 self._prepare()
                 self._runner.run(job)
             finally:
-                self._idle.release()
+                with self._state:
+                    self._mine.pop(job.id, None)
+                    self._quick = time.monotonic() - began < _QUICK
+                    self._state.notify()
 
     def _prepare(self) -> None:
         """Start what jobs need with the first of them: a server that never gets one does not carry it."""
@@ -155,7 +164,7 @@ class JobPool:
             try:
                 if time.monotonic() - renewed >= self._leases.lease / 3:
                     renewed = time.monotonic()
-                    self._leases.beat(self._runner.held())
+                    self._leases.beat(self._held())
                 if moved := self._leases.promote():
                     self._bell.ring()
                     self._moved(moved)

@@ -26,6 +26,15 @@ from .vault import Place, Vault
 
 _J = tables.job
 
+# What is executed for every job is put together once: building a statement costs more than running it.
+_NEW = sa.insert(_J)
+_DEPTH = sa.select(sa.func.count()).select_from(
+    sa.select(sa.literal(1))
+    .where(_J.c.state == "queued", _J.c.application == sa.bindparam("owner"))
+    .limit(sa.bindparam("most"))
+    .subquery()
+)
+
 
 class Jobs:
     """The jobs of all applications. Thread-safe, and safe among processes.
@@ -97,7 +106,7 @@ class Jobs:
                     return known, False
                 if limits is not None:
                     self._check_depth(connection, application, limits.max_queue)
-                connection.execute(sa.insert(_J), row)
+                connection.execute(_NEW, row)
                 ring(connection)
         except IntegrityError:
             with self._database.read() as connection:
@@ -113,8 +122,7 @@ class Jobs:
 
     def _check_depth(self, connection: Connection, application: str, most: int) -> None:
         """Count no further than the limit: a full queue is to be cheap to refuse."""
-        some = sa.select(sa.literal(1)).where(_J.c.state == "queued", _J.c.application == application).limit(most + 1)
-        if connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one() > most - 1:
+        if connection.execute(_DEPTH, {"owner": application, "most": most}).scalar_one() >= most:
             raise QueueFull(f"{application}: {most} jobs wait")
 
     # -- looking
