@@ -174,6 +174,8 @@ class QueueContract:
                 queue.announce(f"elsewhere-{number}", cost="light")
             for number in range(10):
                 worker.next("ended", f"elsewhere-{number}")
+            if callable(close := getattr(queue, "close", None)):
+                close()
 
 
 @contextmanager
