@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from io import BytesIO
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from secure_delivery.plugin import Encrypted, Media, MemoryFile, SecureDeliveryError, TooLarge, Unsupported
 from secure_delivery.plugin.testing import ExtractorContract, SimpleWorkshop, extracted
-from secure_delivery_documents import properties
+from secure_delivery_documents import properties, propset
 from secure_delivery_documents.extractors import SCHEMA, Document
 from secure_delivery_documents.kinds import MIMETYPES
 
@@ -243,6 +244,55 @@ def test_damaged_compound_files_end_in_a_fault_or_a_section(seed: int, make: Any
         extracted(Document(), MemoryFile(bytes(data), MIMETYPES["doc"], "a.doc"))
     except SecureDeliveryError as fault:
         assert not isinstance(fault, Encrypted)
+
+
+def property_set(*values: tuple[int, bytes], count: int | None = None) -> bytes:
+    """A stream with one set: numbers of properties and their bytes, type first."""
+    places, body = b"", b""
+    for identity, value in values:
+        places += struct.pack("<II", identity, 8 + 8 * len(values) + len(body))
+        body += value
+    head = struct.pack("<HHI16sI16sI", 0xFFFE, 0, 0, bytes(16), 1, bytes(16), 48)
+    return head + struct.pack("<II", 0, len(values) if count is None else count) + places + body
+
+
+def test_property_sets_are_read() -> None:
+    """Texts in their code page and in UTF-16, numbers, dates."""
+    cyrillic = "Отчёт".encode("cp1251") + b"\0"
+    wide = "Größe\0".encode("utf-16-le")
+    stream = property_set(
+        (1, struct.pack("<Ihh", 2, 1251, 0)),
+        (2, struct.pack("<II", 30, len(cyrillic)) + cyrillic),
+        (3, struct.pack("<II", 31, len(wide) // 2) + wide),
+        (12, struct.pack("<IQ", 64, 133_536_750_720_000_000)),
+        (14, struct.pack("<Ii", 3, 12)),
+    )
+    assert propset.values(stream, propset._SUMMARY) == {
+        "title": "Отчёт",
+        "subject": "Größe",
+        "created": "2024-02-29T10:11:12Z",
+        "pages": 12,
+    }
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"",
+        bytes(47),
+        property_set((2, struct.pack("<II", 30, 0xFFFFFFFF) + b"x"), count=0xFFFFFFFF),
+        property_set((2, struct.pack("<II", 0x101E, 0xFFFFFFFF))),
+        property_set((2, struct.pack("<II", 0x1000, 0x7FFFFFFF) + bytes(40))),
+        property_set((1, struct.pack("<Ihh", 2, -1, 0)), (2, struct.pack("<II", 30, 2) + b"x\0")),
+        property_set((12, struct.pack("<IQ", 64, 2**64 - 1)), (14, struct.pack("<Ii", 3, -5))),
+        property_set((2, b""))[:-1],
+        b"\xff" * 4_000,
+    ],
+)
+def test_property_sets_that_lie_are_read_as_far_as_they_are_there(stream: bytes) -> None:
+    """Counts of four milliards, lists of nothing, dates beyond all time: no fault, no time, no memory."""
+    told = propset.values(stream, propset._SUMMARY)
+    assert len(json.dumps(told)) < 200
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,9 @@ from datetime import datetime
 from io import BytesIO
 from typing import Any
 
-import olefile
-
 from secure_delivery.plugin import Corrupt, SecureDeliveryError
 
-from . import package
+from . import package, propset
 from .faults import encrypted, faults
 from .kinds import MIMETYPES, OPEN_DOCUMENTS
 
@@ -98,7 +96,7 @@ def of(data: bytes, kind: str, *, body: bool = True) -> dict[str, Any]:
     """
     with faults(kind):
         if kind in ("doc", "xls", "ppt"):
-            return _compound(data)
+            return _tidy(propset.read(data))
         with zipfile.ZipFile(BytesIO(data)) as archive:
             if len(archive.infolist()) > package.MOST_MEMBERS:
                 raise Corrupt("too many members")
@@ -217,46 +215,6 @@ def _open_document(members: _Members, kind: str, body: bool) -> dict[str, Any]:
         lengths = [_LENGTH.fullmatch(_attribute(match[1], f"fo:page-{side}")) for side in ("width", "height")] if match else []
         found |= _page_size([float(one[1].strip(".")) * _POINTS[one[2]] for one in lengths if one and one[1].count(".") < 2])
     return {name: value for name, value in found.items() if value}
-
-
-# ------------------------------------------------------------------------------------------------------ compound files
-
-
-def _compound(data: bytes) -> dict[str, Any]:
-    with olefile.OleFileIO(BytesIO(data)) as file:
-        properties = file.get_metadata()
-    codepage = properties.codepage
-    page = f"cp{codepage}" if isinstance(codepage, int) and 0 < codepage < 65_000 else "utf-8"
-    found: dict[str, Any] = {
-        "title": _text(properties.title, page),
-        "author": _text(properties.author, page),
-        "subject": _text(properties.subject, page),
-        "keywords": _text(properties.keywords, page),
-        "last_author": _text(properties.last_saved_by, page),
-        "company": _text(properties.company, page),
-        "producer": _text(properties.creating_application, page),
-        "pages": properties.slides or properties.num_pages,
-        "words": properties.num_words,
-        "characters": properties.num_chars,
-        "created": _when(properties.create_time),
-        "modified": _when(properties.last_saved_time),
-    }
-    if properties.slides and isinstance(properties.hidden_slides, int):
-        found["pages"] = max(0, int(properties.slides) - properties.hidden_slides)
-    return _tidy({name: value for name, value in found.items() if value})
-
-
-def _when(value: object) -> str:
-    return value.isoformat() + "Z" if isinstance(value, datetime) and value.year > 1601 else ""
-
-
-def _text(value: object, page: str) -> str:
-    if not isinstance(value, bytes):
-        return "" if value is None else str(value)
-    try:
-        return value.decode(page, "replace")
-    except LookupError:
-        return value.decode("cp1252", "replace")
 
 
 TYPES = {MIMETYPES[kind]: kind for kind in ("doc", "docx", "xls", "xlsx", "ppt", "pptx", *OPEN_DOCUMENTS)}
