@@ -17,7 +17,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-SUITES = ("verification", "doors", "images", "service", "peers", "uploads", "sending", "lookups", "lookups_postgres")
+SUITES = (
+    "verification",
+    "doors",
+    "images",
+    "service",
+    "peers",
+    "uploads",
+    "sending",
+    "lookups",
+    "lookups_postgres",
+    "jobs",
+    "previewing",
+)
 #: Several suites by one name.
 GROUPS = {"files": ("uploads", "sending", "lookups", "lookups_postgres")}
 

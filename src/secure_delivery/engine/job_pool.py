@@ -165,6 +165,7 @@ class JobPool:
                 if time.monotonic() - renewed >= self._leases.lease / 3:
                     renewed = time.monotonic()
                     self._leases.beat(self._held())
+                self._runner.keep()
                 if moved := self._leases.promote():
                     self._bell.ring()
                     self._moved(moved)

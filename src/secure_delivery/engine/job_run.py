@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ logger = logging.getLogger("secure_delivery.engine")
 
 #: Seconds before a job that failed for a reason that may pass is begun again; as often as there are numbers.
 DELAYS = (2.0, 20.0)
+_STEP = 0.25  # seconds within which steps need not be written down
 _ABANDONED: Mapping[str, str] = {
     "code": "abandoned",
     "message": "The job ended its worker every time it was begun, and was given up.",
@@ -38,24 +40,59 @@ _ABANDONED: Mapping[str, str] = {
 _INTERNAL: Mapping[str, str] = {"code": "internal", "message": SecureDeliveryError.sentence}
 
 
-@dataclass(slots=True, kw_only=True)
 class Held:
-    """What a worker of a kind gets: the job, its request, a folder of its own, and how to say how far it is."""
+    """What a worker of a kind gets: the job, its request, a folder of its own, and how to say how far it is.
 
-    job: Job
-    request: Mapping[str, Any] = field(repr=False)
-    folder: Path
-    _leases: Leases = field(repr=False)
-    traces: list[Trace] = field(default_factory=list)
+    Steps are written down at once when the last was a while ago, else with the next, with the end, or by the keeper of leases
+    within a second: a job of some milliseconds is not to wait for the disk at each of them.
+    """
+
+    def __init__(self, job: Job, folder: Path, leases: Leases) -> None:
+        self.job = job
+        self.request: Mapping[str, Any] = {}
+        self.folder = folder
+        self._leases = leases
+        self._traces: list[Trace] = []
+        self._step = ""
+        self._written = time.monotonic()
+        self._lock = threading.Lock()
 
     def note(self, what: str, place: str = "", size: int | None = None) -> None:
         """Remember that something exists, or was sent or deleted; written down with the next step."""
-        self.traces.append(Trace(at=self._leases.now(), what=what, place=place[:300], size=size))
+        line = Trace(at=self._leases.now(), what=what, place=place[:300], size=size)
+        with self._lock:
+            self._traces.append(line)
 
     def step(self, name: str) -> None:
         """Say how far the job is. Raises `Fenced`, `Cancelled`."""
-        self._leases.step(self.job, name, self.traces)
-        self.traces.clear()
+        with self._lock:
+            self._step = name
+            if time.monotonic() - self._written >= _STEP:
+                self._write()
+                return
+        self._leases.check(self.job)
+
+    def keep(self) -> None:
+        """Write down what was not yet, when it is a while old; from any thread. The job finds out itself what stands against it."""
+        if self._step and time.monotonic() - self._written >= _STEP and self._lock.acquire(blocking=False):
+            try:
+                if self._step:
+                    with suppress(Fenced, Cancelled):
+                        self._write()
+            finally:
+                self._lock.release()
+
+    def _write(self) -> None:
+        step, self._step = self._step, ""
+        self._written = time.monotonic()
+        self._leases.step(self.job, step, self._traces)
+        self._traces.clear()
+
+    def taken(self) -> list[Trace]:
+        """What was not written down yet, for whoever does it from here on."""
+        with self._lock:
+            traces, self._traces, self._step = self._traces, [], ""
+            return traces
 
     def check(self) -> None:
         """Raise `Fenced` or `Cancelled` when the job is not to go on."""
@@ -109,6 +146,7 @@ class JobRunner:
         self._place = place
         self._waiting = waiting
         self._held: dict[str, int] = {}
+        self._working: dict[str, Held] = {}
         self._lock = threading.Lock()
 
     @property
@@ -119,6 +157,13 @@ class JobRunner:
         """What is being worked on: ids and fencing numbers, for heartbeats."""
         with self._lock:
             return list(self._held.items())
+
+    def keep(self) -> None:
+        """Write down how far jobs are that have been at one step for a while."""
+        with self._lock:
+            working = list(self._working.values())
+        for held in working:
+            held.keep()
 
     def sweep(self) -> None:
         """Delete folders that a killed process left."""
@@ -137,11 +182,14 @@ class JobRunner:
         finally:
             with self._lock:
                 self._held.pop(job.id, None)
+                self._working.pop(job.id, None)
 
     def _run(self, job: Job) -> None:
         worker = self._workers[job.kind]
         with self._folder(worker.scratch) as folder:
-            held = Held(job=job, request={}, folder=folder, _leases=self._leases)
+            held = Held(job, folder, self._leases)
+            with self._lock:
+                self._working[job.id] = held
             if worker.scratch:
                 held.note("folder made", folder.name)
             try:
@@ -155,7 +203,7 @@ class JobRunner:
             self._removed(worker, held)
         if worker.scratch and deliveries is not None:
             held.note("folder deleted", folder.name)
-            self._leases.deleted(job, held.traces)
+            self._leases.deleted(job, held.taken())
 
     def _removed(self, worker: Worker, held: Held) -> None:
         if worker.scratch:
@@ -205,7 +253,7 @@ class JobRunner:
         self._removed(worker, held)
         if worker.scratch:
             held.note("folder deleted", held.folder.name)
-        self._leases.again(held.job, delay, held.traces)
+        self._leases.again(held.job, delay, held.taken())
         self._waiting(held.job, delay)
 
     def _finish(
@@ -224,10 +272,10 @@ class JobRunner:
         def beside(connection: Connection) -> None:
             deliveries.extend(worker.report(connection, job, held.request, told))
 
+        traces = held.taken()
         self._leases.finish(
-            held.job, state, result=result, error=error, traces=held.traces, purged=not worker.scratch, beside=beside
+            held.job, state, result=result, error=error, traces=traces, purged=not worker.scratch, beside=beside
         )
-        held.traces.clear()
         return deliveries
 
     @contextmanager
