@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -105,6 +106,9 @@ def _demonstrate(engine: Engine, base: str) -> None:
     say("this one is refused", f"{base}/resize=width:300/{handle}", "red")
     upload = application.sign(expires_in=24 * 3600, now=time.time(), call=["pick"])
     say("upload here", f"{base}/upload/{application.api_key}?{upload.as_query()}", "green")
+    shown = f"{application.api_key}:{secret or 'SECRET'}"
+    body = json.dumps({"url": f"{base}/{handle}", "sizes": ["300"], "metadata": ["image"]})
+    say("preview it", f"curl -u {shown} -H 'Content-Type: application/json' -d '{body}' {base}/v2/previews/")
 
 
 def _demo_application(engine: Engine) -> tuple[Application, str | None]:

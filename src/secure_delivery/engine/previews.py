@@ -260,7 +260,7 @@ class Previews:
             "pages": order.pages,
             "sizes": [[size.width, size.height, size.shrink, size.name] for size in order.sizes],
             "format": "jpg" if order.format == "jpeg" else order.format,
-            "hint": hint(order.sizes),
+            "hint": _legible(hint(order.sizes), [self._registry.extractors[one] for one in readers]),
             "address": file.address,
             "most_pages": application.limits.max_pages,
             "readers": list(readers),
@@ -324,6 +324,14 @@ def hint(sizes: Sequence[Size]) -> tuple[int, int] | None:
         side = 2 * max(*widths, *heights)
         return side, side
     return 0 if 0 in widths else max(widths), 0 if 0 in heights else max(heights)
+
+
+def _legible(box: tuple[int, int] | None, readers: Sequence[object]) -> tuple[int, int] | None:
+    """The box, large enough for those who are to read the page: a thumbnail's letters say nothing."""
+    side = max([int(getattr(reader, "page_side", 0)) for reader in readers], default=0)
+    if box is None or not side:
+        return box
+    return (max(box[0], side) if box[0] else 0, max(box[1], side) if box[1] else 0)
 
 
 def _attached(path: Path, one: Attachment) -> Attached:

@@ -220,7 +220,8 @@ class PageReading(Protocol):
     """An extractor that reads pictures of pages, whoever draws them (text recognition).
 
     Its section is a list with what `read` said of each wanted page, each with `page`; `extract` is called for files of which
-    no previewer could draw a page.
+    no previewer could draw a page. An attribute `page_side`, if there is one, says how many pixels the sides of a page should
+    have at the least: pages are drawn that large even where only thumbnails are wanted.
     """
 
     def read(self, page: Page, work: Work) -> Mapping[str, Any]:
