@@ -2,7 +2,7 @@
 
 Knows: rounds and ratios. Must not know: how a previewer works.
 
-The bare call is what a program would write that trusts its files: open, draw the page at the size, write a PNG. Ours is the
+The bare call is what a program would write that trusts its files: open, draw the page at the size, write a JPEG. Ours is the
 previewer with scaling and encoding, in the same process; the sandbox is measured apart.
 """
 
@@ -71,7 +71,7 @@ def _bare(effort: Effort, tick: Tick) -> list[Row]:
             one.warm()  # type: ignore[union-attr]
         size = [[_SIDE, 0, False, str(_SIDE)]]
         options = {
-            "pages": "1", "sizes": size, "format": "png", "hint": (_SIDE, 0), "address": None, "most_pages": 1, "readers": (),
+            "pages": "1", "sizes": size, "format": "jpg", "hint": (_SIDE, 0), "address": None, "most_pages": 1, "readers": (),
         }  # fmt: skip
 
         def ours(task: Any = task, media: MemoryFile = media, options: Any = options) -> float:

@@ -15,6 +15,9 @@ from email.message import EmailMessage
 from PIL import Image, ImageDraw
 
 
+QUALITY = 80  # what the task output gives a JPEG unless asked otherwise
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """A file of a family: which previewer is for it, and its library alone."""
@@ -101,7 +104,7 @@ def _pillow(data: bytes, side: int) -> bytes:
         image.draft("RGB", (side, height))
         small = image.convert("RGB") if image.mode not in ("RGB", "RGBA", "L") else image
         small = small.resize((side, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
-        return _written(small, "PNG")
+        return _written(small.convert("RGB"), "JPEG", quality=QUALITY)
 
 
 def _pdfium(data: bytes, side: int) -> bytes:
@@ -110,7 +113,7 @@ def _pdfium(data: bytes, side: int) -> bytes:
     document = pypdfium2.PdfDocument(data)
     page = document[0]
     bitmap = page.render(scale=side / page.get_width(), limit_image_cache=True)
-    made = _written(bitmap.to_pil(), "PNG")
+    made = _written(bitmap.to_pil().convert("RGB"), "JPEG", quality=QUALITY)
     page.close()
     document.close()
     return made
@@ -119,7 +122,9 @@ def _pdfium(data: bytes, side: int) -> bytes:
 def _resvg(data: bytes, side: int) -> bytes:
     import resvg_py
 
-    return bytes(resvg_py.svg_to_bytes(svg_string=data.decode(), width=side, dpi=96))
+    drawn = bytes(resvg_py.svg_to_bytes(svg_string=data.decode(), width=side, dpi=96))
+    with Image.open(io.BytesIO(drawn)) as image:
+        return _written(image.convert("RGB"), "JPEG", quality=QUALITY)
 
 
 BARE: dict[str, Sample] = {

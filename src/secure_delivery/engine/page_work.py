@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, cast
 from ..gate.errors import Corrupt, SecureDeliveryError, TooLarge, Unsupported
 from ..plugin.manager import Registry
 from ..plugin.previewing import Extractor, Page, PageRange, PageReading, Previewer, Probing, Work
-from ..plugin.protocols import Accompanied, Asking, Media, Transformation, Warm, Workshop
+from ..plugin.protocols import Accompanied, Asking, Decoded, Media, Transformation, Warm, Workshop
 from ..plugin.selection import providers
 from .types import HEAD
 
@@ -29,6 +29,7 @@ FILES = "files:"  # a transformation whose result may be several files
 
 MOST_PICTURES = 2_000  # of one job: pages times sizes
 MOST_ATTACHED = 250
+_SHRINKS = "image/jpeg"  # is decoded at the size that is wanted: several times is less than once whole
 _SECTION = 4 << 20  # bytes of a section as JSON
 _DEEP = 40  # levels of a section
 
@@ -97,6 +98,8 @@ class _Previewing:
             last, total = page.number, page.total
             output = self._output(page.media)
             width, height = output.dimensions()
+            if len(self._sizes) > 1 and isinstance(output, Decoded) and page.media.mimetype != _SHRINKS:
+                output.decoded()  # once for all sizes
             told: dict[str, Any] = {"page": page.number, "width": width, "height": height, "pictures": []}
             for wide, high, shrink, name in self._sizes:
                 made += 1
