@@ -14,8 +14,7 @@ from email.message import EmailMessage
 
 from PIL import Image, ImageDraw
 
-
-QUALITY = 80  # what the task output gives a JPEG unless asked otherwise
+QUALITY = 85  # as the engine writes previews
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

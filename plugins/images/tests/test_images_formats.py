@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from secure_delivery.plugin import Demanding, Negotiated
-from secure_delivery.plugin.testing import MemoryFile, bind, content
+from secure_delivery.plugin.testing import MemoryFile, SimpleWorkshop, bind, content
 from secure_delivery_images.format_tasks import accepted
 from secure_delivery_images.tasks import transformations
 
@@ -143,3 +143,15 @@ def test_pjpg_keeps_metadata_only_when_asked(chain: Any, saved: Any, opened: Any
     assert list(task.demands(bind(task, metadata="true"))) == ["exif"]
     assert not dict(opened(chain(media, "pjpg")).getexif())
     assert dict(opened(chain(media, ("pjpg", {"metadata": "true"}))).getexif()) == {0x013B: "somebody"}
+
+
+def test_noise_at_the_best_quality_is_written_too() -> None:
+    """Tailored codes of noise take more than Pillow's two bytes a pixel."""
+    noise = Image.merge("RGB", [Image.effect_noise((800, 600), 120) for _ in range(3)])
+    source = BytesIO()
+    noise.save(source, "PNG")
+    task = TASKS["output"]
+    result = task.apply(MemoryFile(source.getvalue(), "image/png", "noise.png"), bind(task, format="jpg"), SimpleWorkshop())
+    with Image.open(BytesIO(content(result))) as image:
+        image.load()
+        assert image.size == (800, 600)

@@ -27,6 +27,7 @@ PREVIEW = "preview:"  # what the name of a previewer is preceded by among the ta
 EXTRACT = "extract:"
 FILES = "files:"  # a transformation whose result may be several files
 
+QUALITY = 85  # of JPEG, WebP and AVIF: pictures to look at, not to go on working with
 MOST_PICTURES = 2_000  # of one job: pages times sizes
 MOST_ATTACHED = 250
 _SHRINKS = "image/jpeg"  # is decoded at the size that is wanted: several times is less than once whole
@@ -119,7 +120,7 @@ class _Previewing:
         )
 
     def _output(self, media: Media) -> Any:
-        picture = _applied(self._task.transformations, "output", media, {"format": self._format}, self._work.shop)
+        picture = _applied(self._task.transformations, "output", media, {"format": self._format, "quality": QUALITY}, self._work.shop)
         if not hasattr(picture, "dimensions"):
             raise Corrupt("the task output did not make a picture")
         return picture

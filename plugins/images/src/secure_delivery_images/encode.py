@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -134,10 +134,17 @@ def _bare(images: Sequence[Image.Image], form: str) -> Iterator[None]:
 
 def _written(images: Sequence[Image.Image], form: str, options: dict[str, Any]) -> bytes:
     out = BytesIO()
+    before = ImageFile.MAXBLOCK
+    if form == "JPEG":
+        # A tailored or progressive JPEG is written in one piece, for which Pillow reckons with two bytes a pixel; noise at quality
+        # 100 takes more, and was "a broken data stream".
+        ImageFile.MAXBLOCK = max(before, 4 * images[0].width * images[0].height)
     try:
         images[0].save(out, form, **options)
     except (OSError, RuntimeError) as error:
         raise ProcessingLimit(f"encoding {form}: {error}") from error
+    finally:
+        ImageFile.MAXBLOCK = before
     return out.getvalue()
 
 
