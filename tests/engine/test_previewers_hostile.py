@@ -141,9 +141,12 @@ def test_a_hostile_previewer_ends_in_its_fault_a_stand_in_is_drawn_and_nobody_el
     before = bench.workers()
     with Neighbour(bench) as neighbour:
         made = bench.make(name, pages="all" if name == "endless" else "1")
-    assert [(fault["previewer"], fault["code"]) for fault in made.faults] == [(name, ENDS[name])]
+    (fault,) = made.faults
+    assert fault["previewer"] == name
+    # On a machine that is busy with other things, wall time may be over before CPU time is.
+    assert fault["code"] == ENDS[name] or (name == "spin" and fault["code"] == LATE)
     assert made.previewer == "icon" and len(made.pictures) == 1, "there is always a picture"
-    assert made.faults[0]["message"].endswith(".") and "/" not in made.faults[0]["message"], "a sentence, and no path"
+    assert fault["message"].endswith(".") and "/" not in fault["message"], "a sentence, and no path"
     assert neighbour.failed == []
     assert all(one.previewer == "steady" and one.faults == () for one in neighbour.made)
     assert bench.workers() == before, "the pool is the one it was"

@@ -144,6 +144,21 @@ def _painting() -> bytes:
     return zipped({"mimetype": "application/x-krita", "maindoc.xml": "<DOC/>", "mergedimage.png": saved("PNG")})
 
 
+def _book() -> bytes:
+    """An EPUB 3 file with a cover (EPUB 3.3, sections 4.2 and 5)."""
+    container = (
+        '<container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+        '<rootfile full-path="book.opf" media-type="application/oebps-package+xml"/></rootfiles></container>'
+    )
+    package = (
+        '<package xmlns="http://www.idpf.org/2007/opf" version="3.0"><metadata xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        "<dc:title>A book</dc:title></metadata><manifest>"
+        '<item id="c" href="c.png" properties="cover-image" media-type="image/png"/></manifest></package>'
+    )
+    parts = {"META-INF/container.xml": container, "book.opf": package, "c.png": saved("PNG")}
+    return zipped({"mimetype": "application/epub+zip", **parts})
+
+
 _SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"><rect width="30" height="40" fill="#c03020"/></svg>'
 _HTML = b"<!doctype html><html><head><title>A page</title></head><body><h1>A page</h1><p>With words.</p></body></html>"
 _PROGRAM = b'def main() -> None:\n    """Say something."""\n    print("hello")\n'
@@ -168,6 +183,7 @@ SAMPLES: dict[str, Sample] = {
     "audio": Sample("song.mp3", _song),
     "waveform": Sample("tone.wav", lambda _: _tone()),
     "video": Sample("film.mp4", _film),
+    "book": Sample("story.epub", lambda _: _book()),
     "font": Sample(
         "letters.ttf", lambda _: (ROOT / "plugins/images/src/secure_delivery_images/lettering/DejaVuSans.ttf").read_bytes()
     ),

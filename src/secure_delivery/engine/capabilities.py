@@ -24,6 +24,7 @@ from .types import UNKNOWN
 SHIPPED = {
     "archive": "secure-delivery-archives",
     "audio": "secure-delivery-media",
+    "book": "secure-delivery-books",
     "document": "secure-delivery-documents",
     "drawing": "secure-delivery-svg",
     "font": "secure-delivery-fonts",
