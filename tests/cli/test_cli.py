@@ -205,6 +205,10 @@ def test_what_results_keep_and_what_aliases_mean_is_set_and_cleared(run: Run, mo
     run("app", "set", key, "--max-animation-pixels", "5000")
     changed = run("app", "set", key, "--max-pixels", "4000", "--metadata-profile", "all", "--json").json()
     assert (changed["max_pixels"], changed["max_animation_pixels"]) == (4000, 5000), "one limit leaves the others alone"
+    changed = run("app", "set", key, "--max-jobs", "2", "--max-queue", "30", "--max-pages", "4", "--json").json()
+    assert (changed["max_jobs"], changed["max_queue"], changed["max_pages"]) == (2, 30, 4)
+    assert changed["max_pixels"] == 4000
+    changed = run("app", "show", key, "--json").json()
     assert changed["metadata_profile"] == "all" and changed["aliases"] == made["aliases"]
     assert run("app", "set", key, "--alias", "other=http://h.example/", "--json").json()["aliases"] == {
         "other": "http://h.example/"
@@ -243,6 +247,7 @@ IMPOSSIBLE: list[tuple[tuple[str, ...], str]] = [
     (("app", "set", "{key}", "--max-bytes", "-1"), "max_bytes"),
     (("app", "set", "{key}", "--max-pixels", "0"), "max_pixels"),
     (("app", "set", "{key}", "--max-animation-pixels", "0"), "max_animation_pixels"),
+    (("app", "set", "{key}", "--max-queue", "0"), "max_queue"),
     (("app", "set", "{key}", "--metadata-profile", "some"), "no_location"),
     (("app", "set", "{key}", "--alias", "assets"), "NAME=TARGET"),
     (("app", "set", "{key}", "--alias", "a=https://a.example/", "--alias", "a=https://b.example/"), "once"),

@@ -23,6 +23,8 @@ from sdk_world import HELPERS, Place, Said, drive, encoded, order_for, standing
 
 PYTHON_CLIENT = "filestack-python==4.0.0"
 NODE_CLIENT = ("filestack-js@4.3.8", "tslib@2")  # it needs tslib without saying so
+PYTHON_PREVIEWS = "filepreviews==2.0.2"  # with click 4: in a folder of its own
+NODE_PREVIEWS = "filepreviews@2.0.1"
 INSTALL = 180  # seconds an installation may take; measured: 25
 
 
@@ -69,6 +71,25 @@ def node_sdk(request: pytest.FixtureRequest) -> Path:
     quiet = ["--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
     pack = [npm, "pack", "--silent", "--pack-destination", str(folder), NODE_CLIENT[0]]
     return _installed(folder, [npm, "install", *quiet, *NODE_CLIENT], pack) / "node_modules"
+
+
+@pytest.fixture(scope="session")
+def python_previews(request: pytest.FixtureRequest) -> Path:
+    """The FilePreviews client: the folder to put on `PYTHONPATH`. Its command is in `bin` there."""
+    folder = Path(request.config.cache.mkdir("previews-python"))  # type: ignore[union-attr]
+    target = ["--target", str(folder / "lib"), "--upgrade", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    return _installed(folder, [sys.executable, "-m", "pip", "install", *target, PYTHON_PREVIEWS]) / "lib"
+
+
+@pytest.fixture(scope="session")
+def node_previews(request: pytest.FixtureRequest) -> Path:
+    """The FilePreviews client: the folder to call `NODE_PATH`. Its command is in `.bin` there."""
+    npm, node = shutil.which("npm"), shutil.which("node")
+    if npm is None or node is None:
+        _unavailable("node and npm are not installed")
+    folder = Path(request.config.cache.mkdir("previews-js"))  # type: ignore[union-attr]
+    quiet = ["--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
+    return _installed(folder, [npm, "install", *quiet, NODE_PREVIEWS]) / "node_modules"
 
 
 @pytest.fixture(scope="session")

@@ -364,6 +364,14 @@ def test_results_of_a_secured_application_open_by_their_addresses(server: Server
     assert server.get(path.partition("?")[0]).status == 403
 
 
+def test_results_that_are_only_lent_a_place_say_until_when(server: Server, world: Outside) -> None:
+    lent, kept = Client(server), Client(server, storage="server")
+    for client, said in ((lent, True), (kept, False)):
+        job = client.preview(world.url("/photo.jpg"), sizes=["30"])["id"]
+        notice = client.call("GET", f"/v2/previews/{job}/").headers.get("secure-delivery-notice", "")
+        assert (" UTC" in notice) is said, notice
+
+
 def test_a_stored_file_is_previewed_by_its_own_address(server: Server, client: Client) -> None:
     link = server.put(client.application, PHOTO, "stored.jpg")
     answer = client.preview(f"{server.url}/{link.handle}", sizes=["40"])

@@ -42,6 +42,9 @@ MaxPixels = Annotated[int | None, typer.Option(help="Pixels of the largest pictu
 MaxAnimationPixels = Annotated[
     int | None, typer.Option(help="Pixels of all frames of an animation together; beyond it the first frame is used.")
 ]
+MaxJobs = Annotated[int | None, typer.Option(help="Jobs at work at once.")]
+MaxQueue = Annotated[int | None, typer.Option(help="Jobs that may wait; one more is refused.")]
+MaxPages = Annotated[int | None, typer.Option(help="Pages that one preview may draw.")]
 Profile = Annotated[
     str | None,
     typer.Option("--metadata-profile", help="What results keep of EXIF and XMP: none, copyright, no_location or all (none)."),
@@ -232,6 +235,9 @@ def set_(
     max_bytes: MaxBytes = None,
     max_pixels: MaxPixels = None,
     max_animation_pixels: MaxAnimationPixels = None,
+    max_jobs: MaxJobs = None,
+    max_queue: MaxQueue = None,
+    max_pages: MaxPages = None,
     metadata_profile: Profile = None,
     alias: Aliases = None,
     storage: StorageName = None,
@@ -258,7 +264,13 @@ def set_(
             max_age=max_age,
             public_cache=public_cache,
             limits=_limits(
-                before.limits, max_bytes=max_bytes, max_pixels=max_pixels, max_animation_pixels=max_animation_pixels
+                before.limits,
+                max_bytes=max_bytes,
+                max_pixels=max_pixels,
+                max_animation_pixels=max_animation_pixels,
+                max_jobs=max_jobs,
+                max_queue=max_queue,
+                max_pages=max_pages,
             ),
             metadata_profile=metadata_profile,
             aliases=_aliases(alias, engine.settings.folders),

@@ -29,6 +29,7 @@ from ..gate.model import Application
 from ..gate.policy import Call
 from ..gate.tasksource import Source, SourceKind
 from . import bodies
+from .answers import notice_of
 from .basic import Caller, authenticated, caller_of
 from .delivery import Delivery
 from .gather import Gatherer
@@ -191,7 +192,22 @@ class PreviewsAPI:
         caller = await caller_of(self._context, request)
         job = await self._job(caller.application, request)
         answer = await self._shown(caller.application, job, self._context.base_url(request))
-        return self._answer(request, caller, answer, 200)
+        return self._answer(request, caller, answer, 200, await self._notice(caller.application, job))
+
+    async def _notice(self, application: Application, job: Job) -> dict[str, str]:
+        """A header that says of results which are only lent a place until when they are there. In a header, because the
+        object is the same here and in the webhook."""
+        result = job.result if status_of(job) == "success" else None
+        puts = () if result is None else (*(one["put"] for one in result["thumbnails"]), result["metadata"] or {})
+        handle = next((put["handle"] for put in puts if put.get("handle")), None)
+        if handle is None:
+            return {}
+        try:
+            link = await self._context.query(self._engine.files.find, handle)
+        except NotFound:
+            return {}
+        notice = notice_of(self._context, application, link)
+        return {} if notice is None else {"secure-delivery-notice": notice}
 
     @_spoken
     async def cancel(self, request: Request) -> Response:

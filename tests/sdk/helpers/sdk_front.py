@@ -41,7 +41,7 @@ class Exchange:
         return int(self.response[9:12] or 0)
 
 
-def _answer(status: str, kind: str = "text/plain", body: bytes = b"") -> bytes:
+def answer_of(status: str, kind: str = "text/plain", body: bytes = b"") -> bytes:
     head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     return head.encode() + body
 
@@ -53,7 +53,7 @@ class Front:
     `GET https://control.DOMAIN/fail/METHOD/2` lets the second request of this method from then on fail with 503.
     """
 
-    context: ssl.SSLContext
+    context: ssl.SSLContext | None  # None: no TLS
     backend: int
     pages: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)  # host and path, to type and body
     exchanges: list[Exchange] = field(default_factory=list)
@@ -127,14 +127,14 @@ class Front:
         if exchange.host.startswith("control.") and path.startswith("/fail/"):
             _, _, failing, which = path.split("/")
             self.faults[failing] = int(which)
-            return _answer("200 OK")
+            return answer_of("200 OK")
         if method in self.faults:
             self.faults[method] -= 1
             if self.faults[method] == 0:
                 del self.faults[method]
-                return _answer("503 Service Unavailable")
+                return answer_of("503 Service Unavailable")
         page = self.pages.get(exchange.host + path)
-        return None if page is None else _answer("200 OK", *page)
+        return None if page is None else answer_of("200 OK", *page)
 
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, exchange: Exchange, direction: str
