@@ -1,5 +1,5 @@
-"""The world for clients of the previews API: a server, a site with files, a receiver of webhooks, and a way in for clients whose
-host name is a constant.
+"""The world for clients of the previews API: a server, a site with files, a receiver of webhooks, and a way in for clients
+whose host name is a constant.
 """
 
 from __future__ import annotations

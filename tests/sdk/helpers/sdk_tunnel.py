@@ -1,4 +1,4 @@
-"""The way to a server for clients that have a host name built in: a proxy that `HTTPS_PROXY` names, and TLS that ends behind it.
+"""The way to a server for clients that have a host name built in: a proxy that `HTTPS_PROXY` names, and TLS behind it.
 
 It tunnels to one host name only, wherever that really is; nothing else can be reached through it.
 """
