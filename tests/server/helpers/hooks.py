@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,12 +15,13 @@ from secure_delivery.client import Event as Heard
 from secure_delivery.client import receive_webhook
 from secure_delivery.engine.database import Database
 from secure_delivery.engine.records import Records
-from secure_delivery.engine.vault import Vault, new_master_key
+from secure_delivery.engine.vault import Vault
 from secure_delivery.engine.webhooks import Schedule, Sender, Webhooks
 
 NOW = 1_700_000_000.0
 BODY = b'{"id": 1, "action": "fp.delete", "timestamp": 1, "text": {}}'
-KEYS = new_master_key("tests")
+#: One key for every process of a test.
+KEYS = f"tests:{base64.b64encode(hashlib.sha256(b'a key of the tests').digest()).decode()}"
 #: The published example of an official client.
 PUBLISHED = (
     "Y5cWb1rdRDSTSqEjF5pv",
