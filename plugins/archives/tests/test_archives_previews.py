@@ -17,7 +17,7 @@ import secure_delivery_archives
 from secure_delivery.engine.types import sniff
 from secure_delivery.plugin import Corrupt, Encrypted, MemoryFile, SecureDeliveryError, TooLarge, Unsupported
 from secure_delivery.plugin.manager import load
-from secure_delivery.plugin.testing import PreviewerContract, extracted, previewed
+from secure_delivery.plugin.testing import ExtractorContract, PreviewerContract, extracted, previewed
 from secure_delivery_archives import sheet, tree
 from secure_delivery_archives.extractor import ArchiveFacts
 from secure_delivery_archives.listing import Entry, Listing
@@ -52,6 +52,13 @@ class TestArchiveHoldsTheContract(PreviewerContract):
 
     def sample_media(self) -> MemoryFile:
         return zipped(*(f"folder {number // 10}/file {number}.txt" for number in range(70)))
+
+
+class TestArchiveFactsHoldTheContract(ExtractorContract):
+    extractor = ArchiveFacts()
+
+    def sample_media(self) -> MemoryFile:
+        return zipped("a.txt", "b/c.txt")
 
 
 class TestKeptPictureHoldsTheContract(PreviewerContract):

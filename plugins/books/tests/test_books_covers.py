@@ -18,7 +18,7 @@ import secure_delivery_books
 from secure_delivery.engine.types import sniff
 from secure_delivery.plugin import Corrupt, Encrypted, MemoryFile, SecureDeliveryError, TooLarge, Unsupported
 from secure_delivery.plugin.manager import load
-from secure_delivery.plugin.testing import PreviewerContract, extracted, previewed
+from secure_delivery.plugin.testing import ExtractorContract, PreviewerContract, extracted, previewed
 from secure_delivery_books.extractor import BookFacts
 from secure_delivery_books.model import checked
 from secure_delivery_books.previewer import BookPages
@@ -113,6 +113,13 @@ def looks(image: Image.Image, colour: tuple[int, int, int]) -> bool:
 class TestCoversHoldTheContract(PreviewerContract):
     previewer = BookPages()
     pictures_inside = True
+
+    def sample_media(self) -> MemoryFile:
+        return with_cover()
+
+
+class TestBookFactsHoldTheContract(ExtractorContract):
+    extractor = BookFacts()
 
     def sample_media(self) -> MemoryFile:
         return with_cover()

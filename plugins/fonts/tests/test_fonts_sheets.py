@@ -23,7 +23,7 @@ import secure_delivery_fonts
 from secure_delivery.engine.types import sniff
 from secure_delivery.plugin import Corrupt, MemoryFile, SecureDeliveryError, TooLarge, Unsupported
 from secure_delivery.plugin.manager import load
-from secure_delivery.plugin.testing import PreviewerContract, extracted, previewed
+from secure_delivery.plugin.testing import ExtractorContract, PreviewerContract, extracted, previewed
 from secure_delivery_fonts import coverage, samples, sfnt
 from secure_delivery_fonts.extractor import FontFacts
 from secure_delivery_fonts.previewer import FontSheets
@@ -103,6 +103,13 @@ class TestFontHoldsTheContract(PreviewerContract):
 
     def sample_media(self) -> MemoryFile:
         return media(only("The quick brown fox jumps over the lazy dog. 0123456789"))
+
+
+class TestFontFactsHoldTheContract(ExtractorContract):
+    extractor = FontFacts()
+
+    def sample_media(self) -> MemoryFile:
+        return media(only("abc"))
 
 
 class TestCollectionHoldsTheContract(PreviewerContract):

@@ -16,7 +16,7 @@ import pytest
 import secure_delivery_mail
 from secure_delivery.plugin import MemoryFile, SecureDeliveryError, TooLarge, Unsupported
 from secure_delivery.plugin.manager import load
-from secure_delivery.plugin.testing import PreviewerContract, extracted, previewed
+from secure_delivery.plugin.testing import ExtractorContract, PreviewerContract, extracted, previewed
 from secure_delivery_mail import reading, words
 from secure_delivery_mail.extractor import MailFacts
 from secure_delivery_mail.previewer import MailPages
@@ -68,6 +68,13 @@ class TestMailHoldsTheContract(PreviewerContract):
 
     def sample_media(self) -> MemoryFile:
         return eml(letter("A line.\n" * 200))
+
+
+class TestMailFactsHoldTheContract(ExtractorContract):
+    extractor = MailFacts()
+
+    def sample_media(self) -> MemoryFile:
+        return eml(letter())
 
 
 class TestOutlookHoldsTheContract(PreviewerContract):

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from secure_delivery.plugin import MemoryFile
-from secure_delivery.plugin.testing import extracted
+from secure_delivery.plugin.testing import ExtractorContract, extracted
 from secure_delivery_web.facts import WebpageFacts
 
 FULL = """<!doctype html><html lang="de-AT"><head>
@@ -33,6 +33,13 @@ def facts(text: str | bytes, address: str | None = "https://example.org/index.ht
     section = extracted(WebpageFacts(), MemoryFile(data, "text/html", "page.html"), address=address)
     jsonschema.Draft202012Validator(WebpageFacts.schema).validate(section)
     return section
+
+
+class TestWebpageFactsHoldTheContract(ExtractorContract):
+    extractor = WebpageFacts()
+
+    def sample_media(self) -> MemoryFile:
+        return MemoryFile(FULL.encode(), "text/html", "page.html")
 
 
 def test_the_section_has_the_shape_of_the_service() -> None:

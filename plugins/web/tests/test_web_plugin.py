@@ -23,7 +23,8 @@ def test_the_plugin_registers_its_tasks_and_its_program() -> None:
     (report,) = [report for report in registry.reports if report.name == "ours"]
     assert report.problem is None
     assert sorted(report.offers["transformations"]) == NAMES
-    assert list(report.offers["programs"]) == ["screenshot"]
+    assert sorted(report.offers["programs"]) == ["page_of_file", "screenshot"]
+    assert (list(report.offers["previewers"]), list(report.offers["extractors"])) == (["webpage"], ["webpage"])
     tasks = secure_delivery_web.transformations()
     assert all(isinstance(task, Transformation) for task in tasks.values())
     for ability, names in (

@@ -24,6 +24,12 @@ MIMETYPES = (
     "application/x-xz",
     "application/x-7z-compressed",
     "application/vnd.rar",
+    # Files of programs that are ZIP files, for when they keep no picture.
+    "application/x-sketch",
+    "application/x-krita",
+    "image/openraster",
+    "model/3mf",
+    "application/vnd.comicbook+zip",
 )
 EXTENSIONS = (
     *("zip", "zipx", "jar", "war", "ear", "apk", "aar", "whl", "xpi", "nupkg", "vsix"),
