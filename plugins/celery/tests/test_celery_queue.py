@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import pickle
 import signal
@@ -51,6 +52,18 @@ def closed() -> Iterator[None]:
     yield
     while MADE:
         MADE.pop().close()
+
+
+def waiting(settings: dict[str, Any]) -> int:
+    """How many messages the broker holds."""
+    from kombu import Connection
+
+    found = 0
+    with Connection(settings["broker"]) as connection:
+        for cost in ("light", "heavy"):
+            with contextlib.suppress(*connection.channel_errors):
+                found += connection.channel().queue_declare(settings[cost], passive=True).message_count
+    return found
 
 
 class Worker:
@@ -156,9 +169,8 @@ def test_another_programs_broker_in_the_environment_changes_nothing(
 ) -> None:
     for name in ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"):
         monkeypatch.setenv(name, "redis://127.0.0.1:1/0")
-    queue = made(redis_settings)
-    queue.announce("here", cost="light")
-    assert queue.waiting() == 1
+    made(redis_settings).announce("here", cost="light")
+    assert waiting(redis_settings) == 1
 
 
 def test_only_the_id_travels(private_redis: PrivateRedis) -> None:
@@ -175,14 +187,6 @@ def test_only_the_id_travels(private_redis: PrivateRedis) -> None:
     assert message["content-type"] == "application/json"
     assert json.loads(base64.b64decode(message["body"]))[:2] == [["the-id-of-a-job"], {}]
     assert "the-id-of-a-job" not in json.dumps(message["headers"])
-
-
-def test_the_broker_says_how_many_ids_it_holds(settings: dict[str, Any]) -> None:
-    queue = made(settings)
-    assert queue.waiting() == 0
-    for number in range(3):
-        queue.announce(f"job-{number}", cost="heavy" if number else "light")
-    assert queue.waiting() == 3
 
 
 def test_a_worker_takes_the_classes_that_it_is_set_to(settings: dict[str, Any]) -> None:
@@ -264,7 +268,7 @@ def test_many_threads_may_announce_at_once(settings: dict[str, Any]) -> None:
     for thread in threads:
         thread.join()
     assert faults == []
-    assert queue.waiting() == 200
+    assert waiting(settings) == 200
 
 
 def test_a_worker_outlives_its_broker_and_nobody_reads_the_password_in_the_logs(private_redis: PrivateRedis) -> None:

@@ -24,6 +24,7 @@ from . import (
     storage,
     vault,
     webhooks,
+    worker,
 )
 from .output import complain
 
@@ -38,6 +39,7 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 cli.command("serve")(serve.serve)
+cli.command("worker")(worker.worker)
 cli.add_typer(applications.app, name="app")
 cli.command("sign")(policies.sign)
 cli.command("verify")(policies.verify)

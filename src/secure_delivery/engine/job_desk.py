@@ -16,7 +16,7 @@ from ..gate.errors import ConfigurationError
 from ..plugin.protocols import Queue, Serving
 from .job_leases import Leases
 from .job_pool import JobPool
-from .job_records import Job
+from .job_records import COSTS, Job
 from .job_run import JobRunner
 from .jobs import Jobs
 
@@ -90,8 +90,16 @@ class JobDesk:
         queue: object = self._queue
         if not isinstance(queue, Serving):
             raise ConfigurationError("this queue has no workers of its own")
+        costs = tuple(getattr(queue, "takes", COSTS))
         self.pool.start(taking=False)
-        queue.serve(self.pool.run_one, concurrency=concurrency)
+        queue.serve(lambda _: self.pool.hear(() if set(costs) >= set(COSTS) else costs), concurrency=concurrency)
+
+    def describe(self) -> str:
+        """Where jobs come from, for people."""
+        if self._queue is None:
+            return "the job table"
+        describe = getattr(self._queue, "describe", None)
+        return str(describe()) if callable(describe) else repr(self._queue)
 
     @property
     def embedded(self) -> bool:
@@ -101,6 +109,8 @@ class JobDesk:
     def close(self) -> None:
         """Take no more jobs, and wait a little for those that run."""
         self.pool.close()
+        if callable(close := getattr(self._queue, "close", None)):
+            close()
 
     def tend(self) -> int:
         """What time does: tell again of what nobody heard, forget what is old, sweep what a crash left. Returns how much."""

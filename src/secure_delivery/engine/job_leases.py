@@ -22,7 +22,7 @@ from ..gate.model import Limits
 from . import tables
 from .applications import Clock
 from .database import Database
-from .job_records import ENDED, Cancelled, Fenced, Job, Trace, read_job, ring, write_traces
+from .job_records import COSTS, ENDED, GONE, MADE, Cancelled, Fenced, Job, Trace, read_job, ring, write_traces
 
 _J = tables.job
 _COLUMNS = tuple(_J.c)
@@ -52,6 +52,10 @@ _LINE_OF_ALL = (
     .with_for_update(skip_locked=True)
 )
 _LINE = _LINE_OF_ALL.where(_J.c.kind.in_(sa.bindparam("kinds", expanding=True)))
+_LINE_OF_COST = _LINE.where(_J.c.cost.in_(sa.bindparam("costs", expanding=True)))
+#: Who takes jobs on PostgreSQL takes turns, for two claims at the same moment would each see the same jobs at work and together
+#: begin more than an application may have. SQLite has one writer anyway.
+_TURN = sa.select(sa.func.pg_advisory_xact_lock(0x5EC0DE12))
 _TAKE = (
     sa.update(_J)
     .where(_J.c.id.in_(sa.bindparam("ids", expanding=True)), _J.c.state == "queued")
@@ -98,21 +102,14 @@ class Leases:
         """Milliseconds since the epoch."""
         return int(self._clock() * 1000)
 
-    def claim(self, worker: str, most: int, kinds: Collection[str] = ()) -> list[Job]:
-        """Take up to `most` jobs that are due; each comes with a lease and a fencing number of its own."""
+    def claim(self, worker: str, most: int, kinds: Collection[str] = (), costs: Collection[str] = ()) -> list[Job]:
+        """Take up to `most` jobs that are due; each comes with a lease and a fencing number of its own. `costs` are the classes
+        to take, all when there are none; it goes with `kinds`."""
         with self._database.write() as connection:
-            chosen = self._chosen(connection, most, kinds)
+            if not self._database.sqlite:
+                connection.execute(_TURN)
+            chosen = self._chosen(connection, most, kinds, costs)
             return self._take(connection, chosen, worker)
-
-    def claim_one(self, job_id: str, worker: str) -> Job | None:
-        """Take this job, if it is due, nobody holds it and its application may have one more at work."""
-        with self._database.write() as connection:
-            query = sa.select(_J.c.application).where(_J.c.id == job_id, _J.c.state == "queued")
-            application = connection.execute(query.with_for_update(skip_locked=True)).scalar_one_or_none()
-            if application is None or self._running(connection).get(application, 0) >= self._most_running(application):
-                return None
-            taken = self._take(connection, [job_id], worker)
-            return taken[0] if taken else None
 
     def _running(self, connection: Connection) -> dict[str, int]:
         return {row[0]: row[1] for row in connection.execute(_RUNNING)}
@@ -121,7 +118,7 @@ class Leases:
         limits = self._limits_of(application)
         return limits.max_jobs if limits is not None else 1
 
-    def _chosen(self, connection: Connection, most: int, kinds: Collection[str]) -> Sequence[str]:
+    def _chosen(self, connection: Connection, most: int, kinds: Collection[str], costs: Collection[str]) -> Sequence[str]:
         waiting = list(connection.execute(_WAITING).scalars())
         if not waiting:
             return []
@@ -131,7 +128,7 @@ class Leases:
         while waiting and len(chosen) < most:
             application = min(waiting, key=lambda name: (running.get(name, 0), self._turn.get(name, 0), name))
             if application not in lines:
-                lines[application] = self._line(connection, application, most, kinds)
+                lines[application] = self._line(connection, application, most, kinds, costs)
             if not lines[application] or running.get(application, 0) >= self._most_running(application):
                 waiting.remove(application)
                 continue
@@ -140,10 +137,17 @@ class Leases:
             self._served(application)
         return chosen
 
-    def _line(self, connection: Connection, application: str, most: int, kinds: Collection[str]) -> list[str]:
-        """The next jobs of an application. Those that another process is taking at this moment are left out."""
-        told = {"owner": application, "most": most, "kinds": list(kinds)}
-        return list(connection.execute(_LINE if kinds else _LINE_OF_ALL, told).scalars())
+    def _line(
+        self, connection: Connection, application: str, most: int, kinds: Collection[str], costs: Collection[str]
+    ) -> list[str]:
+        """The next jobs of an application. Those that another process is changing at this moment are left out."""
+        told = {"owner": application, "most": most}
+        if kinds:
+            told |= {"kinds": list(kinds)}
+        if costs:
+            told |= {"costs": list(costs)}
+        query = _LINE_OF_COST if costs else _LINE if kinds else _LINE_OF_ALL
+        return list(connection.execute(query, told).scalars())
 
     def _served(self, application: str) -> None:
         with self._lock:
@@ -239,8 +243,11 @@ class Leases:
             if connection.execute(sa.update(_J).where(*same).values(purged=self.now(), step="deleted")).rowcount:
                 write_traces(connection, job.id, traces)
 
-    def again(self, job: Job, delay: float, traces: Sequence[Trace] = ()) -> None:
-        """Give a job back, to be begun again after `delay` seconds. Raises `Fenced`."""
+    def again(self, job: Job, delay: float, traces: Sequence[Trace] = (), *, begun: bool = True) -> None:
+        """Give a job back, to be begun again after `delay` seconds. Raises `Fenced`.
+
+        What a process only gives back because it ends counts as not `begun`: no job is given up because servers were restarted.
+        """
         now = self.now()
         values = {
             "state": "waiting" if delay > 0 else "queued",
@@ -248,6 +255,7 @@ class Leases:
             "run_at": now + int(delay * 1000),
             "lease": None,
             "worker": None,
+            "attempts": job.attempts if begun else job.attempts - 1,
         }
         with self._database.write() as connection:
             self._fenced(connection, job, values)
@@ -281,11 +289,28 @@ class Leases:
                 ring(connection)
         return [read_job(row) for row in moved]
 
-    def unheard(self, seconds: float, most: int = 500) -> list[Job]:
-        """Jobs that wait although a queue was told of them so long ago: the message may be lost. They count as told now."""
+    def unheard(self, seconds: float, most: int = 25) -> list[Job]:
+        """Jobs that wait although a queue was told of them so long ago: the message may be lost. They count as told now.
+
+        At most so many of each cost class: whoever hears of one works on until nothing is left, and a long queue is not to be
+        told of over and over.
+        """
         now = self.now()
-        late = (_J.c.state == "queued", _J.c.told < now - int(seconds * 1000))
-        some = sa.select(_J.c.id).where(*late).order_by(_J.c.run_at).limit(most)
+        found: list[Job] = []
         with self._database.write() as connection:
-            change = sa.update(_J).where(_J.c.id.in_(some)).values(told=now).returning(*_COLUMNS)
-            return [read_job(row) for row in connection.execute(change).mappings()]
+            for cost in COSTS:
+                late = (_J.c.state == "queued", _J.c.cost == cost, _J.c.told < now - int(seconds * 1000))
+                some = sa.select(_J.c.id).where(*late).order_by(_J.c.run_at).limit(most)
+                change = sa.update(_J).where(_J.c.id.in_(some)).values(told=now).returning(*_COLUMNS)
+                found += [read_job(row) for row in connection.execute(change).mappings()]
+        return found
+
+    def swept(self, folders: Sequence[str]) -> None:
+        """Record that folders are gone which a killed process left, with the jobs that they were made for."""
+        lines = tables.job_trace
+        with self._database.write() as connection:
+            query = sa.select(lines.c.job, lines.c.place).where(lines.c.what == MADE, lines.c.place.in_(list(folders)))
+            for job_id, place in connection.execute(query).all():
+                write_traces(connection, job_id, [Trace(at=self.now(), what=GONE, place=place)])
+                left = (_J.c.id == job_id, _J.c.state.in_(ENDED), _J.c.purged.is_(None))
+                connection.execute(sa.update(_J).where(*left).values(purged=self.now(), step="deleted"))

@@ -2,7 +2,7 @@
 
 Knows: leases, the runner, the bell. Must not know: what a job does, queues of others, HTTP.
 
-One thread takes, `size` threads run, one keeps the leases alive and queues again what others fell silent about. The heavy work
+One thread takes, `size` threads run, one keeps the leases alive, one queues again what others fell silent about. The heavy work
 is done in the sandbox's processes, so threads are enough.
 """
 
@@ -19,6 +19,7 @@ from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..gate.errors import SecureDeliveryError
 from .job_bell import LONGEST, Bell
 from .job_leases import Leases
 from .job_records import Job
@@ -27,8 +28,8 @@ from .job_run import JobRunner
 logger = logging.getLogger("secure_delivery.engine")
 
 _SHUT_DOWN = 5.0  # seconds for which jobs may go on when the process is to end; what is left then is begun again by another
-
-
+_LATER = 10.0  # seconds until a job is begun again that could not even be begun here
+_BOUT = 5.0  # seconds for which one message of a queue may lead from job to job
 _QUICK = 0.02  # seconds
 _AHEAD = 32
 
@@ -59,20 +60,22 @@ class JobPool:
         self._moved = moved
         self._name = worker_name()
         self._state = threading.Condition()
-        self._mine: dict[str, int] = {}  # jobs that are held here, by fencing number: running, or about to
+        self._mine: dict[str, Job] = {}  # jobs that are held here: running, or about to
         self._quick = False  # whether jobs take so little time that asking for each one alone is what takes it
         self._work: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._over = threading.Event()
+        self._over = threading.Event()  # take no more
+        self._closed = threading.Event()  # and nothing runs any more
         self._threads: list[threading.Thread] = []
         self._began = False
 
     def start(self, *, taking: bool = True) -> None:
-        """Begin, if that has not happened yet. Without `taking`, leases are kept and the silent are queued again, but jobs are
-        brought by somebody else (`run_one`)."""
+        """Begin, if that has not happened yet. Without `taking`, leases are kept and the silent are queued again, but somebody
+        else says when to look for jobs (`hear`)."""
         if self._threads:
             return
         self._over.clear()
-        roles: list[Callable[[], None]] = [self._keep]
+        self._closed.clear()
+        roles: list[Callable[[], None]] = [self._keep, self._look]
         if taking:
             roles += [self._take, *[self._run] * self._size]
         for number, role in enumerate(roles):
@@ -80,15 +83,32 @@ class JobPool:
             self._threads.append(thread)
             thread.start()
 
-    def close(self) -> None:
-        """Take no more, let what runs end for a few seconds, and return."""
+    def stop(self) -> None:
+        """Take no more jobs. Leases of those that run are kept."""
         self._over.set()
         self._bell.ring()
+        with self._state:
+            self._state.notify_all()
+
+    def idle(self) -> bool:
+        """Whether nothing runs here at this moment."""
+        return not self._held()
+
+    def close(self, patience: float = _SHUT_DOWN) -> None:
+        """Take no more, let what runs end for some seconds, give the rest back, and return."""
+        self.stop()
+        ends = time.monotonic() + patience
+        with self._state:
+            self._state.wait_for(lambda: self.idle() or time.monotonic() > ends, patience)
+        self._closed.set()
         for _ in self._threads:
             self._work.put(None)
-        ends = time.monotonic() + _SHUT_DOWN
+        for job in self._held().values():
+            # From here on its old number counts for nothing: what still runs here can record no end that closing brought about.
+            with suppress(Exception):  # the lease would end by itself
+                self._leases.again(job, 0.0, begun=False)
         for thread in self._threads:
-            thread.join(max(0.0, ends - time.monotonic()))
+            thread.join(LONGEST)
         self._threads.clear()
         self._bell.close()
 
@@ -96,23 +116,37 @@ class JobPool:
         """Have a look at the table now."""
         self._bell.ring()
 
-    def run_one(self, job_id: str) -> None:
-        """Run this job here and now, unless somebody else has it, or it is not its turn."""
-        job = self._leases.claim_one(job_id, self._name)
-        if job is not None:
-            self._prepare()
-            self._runner.run(job)
+    def hear(self, costs: Sequence[str] = ()) -> None:
+        """Somebody was told that a job waits: take what is next here, run it, and for some seconds what is next then. Whose
+        turn it is, the table knows, not the message.
 
-    def _held(self) -> set[tuple[str, int]]:
+        Ends when there is nothing to take; else a new message is sent, so that one which came while an application had as much
+        at work as it may have is not missed. Never raises.
+        """
+        ends = time.monotonic() + _BOUT
+        while not self._over.is_set():
+            try:
+                jobs = self._leases.claim(self._name, 1, self._runner.kinds, costs)
+            except SQLAlchemyError as error:
+                logger.warning("no jobs can be taken at the moment: %s", type(error).__name__)
+                return
+            if not jobs:
+                return
+            self._run_one(jobs[0])
+            if time.monotonic() > ends:
+                self._moved(jobs)
+                return
+
+    def _held(self) -> dict[str, Job]:
         with self._state:
-            return {*self._mine.items(), *self._runner.held()}
+            return {**self._mine, **self._runner.held()}
 
     # -- the threads
 
     def _take(self) -> None:
         while not self._over.is_set():
             free = self._free()
-            if not free:
+            if not free or self._over.is_set():
                 continue
             try:
                 jobs = self._leases.claim(self._name, free, self._runner.kinds)
@@ -121,7 +155,7 @@ class JobPool:
                 self._over.wait(LONGEST)
                 continue
             with self._state:
-                self._mine.update((job.id, job.fence) for job in jobs)
+                self._mine.update((job.id, job) for job in jobs)
             for job in jobs:
                 self._work.put(job)
             if not jobs:
@@ -141,15 +175,24 @@ class JobPool:
             try:
                 if self._over.is_set():
                     with suppress(Exception):  # the lease would end by itself
-                        self._leases.again(job, 0.0)
+                        self._leases.again(job, 0.0, begun=False)
                     continue
-                self._prepare()
-                self._runner.run(job)
+                self._run_one(job)
             finally:
                 with self._state:
                     self._mine.pop(job.id, None)
                     self._quick = time.monotonic() - began < _QUICK
-                    self._state.notify()
+                    self._state.notify_all()
+
+    def _run_one(self, job: Job) -> None:
+        try:
+            self._prepare()
+        except SecureDeliveryError as error:  # decoders cannot be started; elsewhere they may
+            logger.error("jobs cannot be begun here: %s", error)
+            with suppress(Exception):  # the lease would end by itself
+                self._leases.again(job, _LATER, begun=False)
+            return
+        self._runner.run(job)
 
     def _prepare(self) -> None:
         """Start what jobs need with the first of them: a server that never gets one does not carry it."""
@@ -158,16 +201,24 @@ class JobPool:
             self._began = True
 
     def _keep(self) -> None:
-        """Leases are renewed three times in the time that one lasts; the table is looked over every second."""
+        """Renew leases three times in the time that one lasts, and have written down how far jobs are, until all is over."""
         renewed = time.monotonic()
-        while not self._over.wait(min(LONGEST, self._leases.lease / 6)):
+        while not self._closed.wait(min(LONGEST, self._leases.lease / 6)):
             try:
                 if time.monotonic() - renewed >= self._leases.lease / 3:
                     renewed = time.monotonic()
-                    self._leases.beat(self._held())
+                    self._leases.beat([(job.id, job.fence) for job in self._held().values()])
                 self._runner.keep()
+            except SQLAlchemyError as error:
+                logger.warning("leases cannot be renewed at the moment: %s", type(error).__name__)
+
+    def _look(self) -> None:
+        """Look the table over every second. Telling of what is found may take a while when a broker is away, so it is not done
+        by who keeps the leases."""
+        while not self._over.wait(min(LONGEST, self._leases.lease / 6)):
+            try:
                 if moved := self._leases.promote():
                     self._bell.ring()
                     self._moved(moved)
             except SQLAlchemyError as error:
-                logger.warning("leases cannot be renewed at the moment: %s", type(error).__name__)
+                logger.warning("the table of jobs cannot be looked over at the moment: %s", type(error).__name__)

@@ -16,7 +16,9 @@ from . import tables
 
 OPEN = ("waiting", "queued", "started")
 ENDED = ("success", "failure", "cancelled")
+COSTS = ("light", "heavy")  # classes by which queues route
 NORMAL = 100  # urgency
+MADE, GONE = "folder made", "folder deleted"  # lines of the trace that belong together
 CHANNEL = "secure_delivery_jobs"  # of NOTIFY on PostgreSQL
 
 

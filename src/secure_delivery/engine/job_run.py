@@ -21,17 +21,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..gate.errors import Busy, NotFound, Overloaded, SecureDeliveryError, SourceFault, StorageFault, StorageRefused
 from . import scratch
 from .job_leases import Leases
-from .job_records import CANCELLED, Cancelled, Fenced, Job, Trace
+from .job_records import CANCELLED, GONE, MADE, Cancelled, Fenced, Job, Trace
 from .outbound import AddressRefused
 
 logger = logging.getLogger("secure_delivery.engine")
 
 #: Seconds before a job that failed for a reason that may pass is begun again; as often as there are numbers.
 DELAYS = (2.0, 20.0)
+_AWAY = (OperationalError, InterfaceError, PoolTimeout)  # a database that was restarted, say: nothing that a job does
 _STEP = 0.25  # seconds within which steps need not be written down
 _ABANDONED: Mapping[str, str] = {
     "code": "abandoned",
@@ -73,7 +76,7 @@ class Held:
         self._leases.check(self.job)
 
     def keep(self) -> None:
-        """Write down what was not yet, when it is a while old; from any thread. The job finds out itself what stands against it."""
+        """Write down what was not yet, when it is a while old; from any thread. What stands against it, the job finds out."""
         if self._step and time.monotonic() - self._written >= _STEP and self._lock.acquire(blocking=False):
             try:
                 if self._step:
@@ -145,7 +148,7 @@ class JobRunner:
         self._deliver = deliver
         self._place = place
         self._waiting = waiting
-        self._held: dict[str, int] = {}
+        self._held: dict[str, Job] = {}
         self._working: dict[str, Held] = {}
         self._lock = threading.Lock()
 
@@ -153,10 +156,10 @@ class JobRunner:
     def kinds(self) -> frozenset[str]:
         return frozenset(self._workers)
 
-    def held(self) -> list[tuple[str, int]]:
-        """What is being worked on: ids and fencing numbers, for heartbeats."""
+    def held(self) -> dict[str, Job]:
+        """What is being worked on, by id."""
         with self._lock:
-            return list(self._held.items())
+            return dict(self._held)
 
     def keep(self) -> None:
         """Write down how far jobs are that have been at one step for a while."""
@@ -166,13 +169,14 @@ class JobRunner:
             held.keep()
 
     def sweep(self) -> None:
-        """Delete folders that a killed process left."""
-        scratch.sweep(self._place)
+        """Delete folders that a killed process left, and write down that they are gone."""
+        if gone := scratch.sweep(self._place):
+            self._leases.swept(gone)
 
     def run(self, job: Job) -> None:
         """Work on a job that is held until it has ended, is given back or is lost. Never raises for what is wrong with it."""
         with self._lock:
-            self._held[job.id] = job.fence
+            self._held[job.id] = job
         try:
             self._run(job)
         except Fenced:
@@ -191,18 +195,20 @@ class JobRunner:
             with self._lock:
                 self._working[job.id] = held
             if worker.scratch:
-                held.note("folder made", folder.name)
+                held.note(MADE, folder.name)
             try:
                 deliveries = self._ended(worker, held)
             except BaseException:
                 self._removed(worker, held)
                 raise
             for delivery in deliveries or ():
-                with suppress(SecureDeliveryError):  # it is written down and tried again
+                try:
                     self._deliver(delivery)
+                except Exception as error:  # it is written down and tried again; what is here is deleted all the same
+                    logger.warning("job %s: its webhook waits: %s", job.id, type(error).__name__)
             self._removed(worker, held)
         if worker.scratch and deliveries is not None:
-            held.note("folder deleted", folder.name)
+            held.note(GONE, folder.name)
             self._leases.deleted(job, held.taken())
 
     def _removed(self, worker: Worker, held: Held) -> None:
@@ -231,6 +237,11 @@ class JobRunner:
                 return None
             logger.info("job %s failed: %s", job.id, fault.code)
             return self._finish(worker, held, "failure", error={"code": fault.code, "message": fault.public})
+        except _AWAY as error:
+            # Whether the last write was carried out is not known. If it was, this one finds the job ended (`Fenced`).
+            logger.warning("job %s: the database does not answer (%s); begun again", job.id, type(error).__name__)
+            self._give_back(worker, held, DELAYS[0])
+            return None
         except Exception:
             logger.exception("job %s: a fault of ours", job.id)
             return self._finish(worker, held, "failure", error=_INTERNAL)
@@ -252,7 +263,7 @@ class JobRunner:
     def _give_back(self, worker: Worker, held: Held, delay: float) -> None:
         self._removed(worker, held)
         if worker.scratch:
-            held.note("folder deleted", held.folder.name)
+            held.note(GONE, held.folder.name)
         self._leases.again(held.job, delay, held.taken())
         self._waiting(held.job, delay)
 

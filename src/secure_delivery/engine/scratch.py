@@ -48,8 +48,10 @@ def folder(place: Path) -> Iterator[tuple[Path, int]]:
         os.close(descriptor)
 
 
-def sweep(place: Path) -> None:
-    """Remove folders that a process left which was killed (promise 80). Those in use are locked."""
+def sweep(place: Path) -> list[str]:
+    """Remove folders that a process left which was killed (promise 80); the names of those that are gone. Those in use are
+    locked."""
+    gone = []
     with suppress(OSError), _alone(place):
         for path in place.glob(f"{_PREFIX}*"):
             with suppress(OSError):
@@ -59,6 +61,9 @@ def sweep(place: Path) -> None:
                     remove(path)
                 finally:
                     os.close(descriptor)
+                if not path.exists():
+                    gone.append(path.name)
+    return gone
 
 
 def opened(path: str | Path, *, at: int | None = None) -> int:

@@ -529,7 +529,11 @@ class Queue(Protocol):
 
 @runtime_checkable
 class Serving(Protocol):
-    """A queue with workers of its own, which `secure-delivery worker` starts."""
+    """A queue with workers of its own, which `secure-delivery worker` starts.
+
+    It may have more: `takes`, the cost classes that its workers take, all without it; `describe()`, where ids come from, for
+    people and without passwords; `close()`, called when the process ends.
+    """
 
     def serve(self, run: Callable[[str], None], *, concurrency: int) -> None:
         """Take ids and call `run` with each, at most `concurrency` at a time, until told to stop by SIGTERM or SIGINT, then

@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .settings import Options
 
@@ -39,6 +39,11 @@ class CeleryQueue:
     def __repr__(self) -> str:
         return f"<CeleryQueue {self._options.place}>"
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The cost classes that workers with these settings take."""
+        return self._options.takes
+
     def describe(self) -> str:
         """Where ids come from, for people; without the password."""
         names = ", ".join(self._options.queues[cost] for cost in self._options.takes)
@@ -61,11 +66,6 @@ class CeleryQueue:
                 retry_policy=_PUBLISHING,
                 ignore_result=True,
             )
-
-    def waiting(self) -> int:
-        """How many ids the broker holds for workers. Raises what kombu raises for a broker that is away."""
-        with self._desk().connections.acquire(block=True, timeout=self._options.patience) as connection:
-            return sum(_held(connection, name) for name in self._options.queues.values())
 
     def close(self) -> None:
         """Close the connections of this process. The queue can be used again and opens new ones then."""
@@ -93,12 +93,3 @@ class CeleryQueue:
             if self._made is None or self._made.process != os.getpid():
                 self._made = Desk.opened(self._options)
             return self._made
-
-
-def _held(connection: Any, queue: str) -> int:
-    """Messages of one queue; none in one that nobody has declared yet."""
-    try:
-        with connection.channel() as channel:
-            return int(channel.queue_declare(queue, passive=True).message_count)
-    except connection.channel_errors:
-        return 0
