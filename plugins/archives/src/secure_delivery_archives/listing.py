@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 MOST_KEPT = 1_000  # entries whose names are kept; all are counted
 MOST_COUNTED = 1_000_000  # entries; more are not looked at
@@ -16,8 +17,7 @@ _MOST_SIZE = (1 << 53) - 1  # what JSON numbers hold exactly (RFC 8259 section 6
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One member. `size` and `packed` are bytes, None where headers do not say; `modified` is ISO 8601. The name of
     a folder has no slash at its end."""
 
@@ -83,4 +83,4 @@ def moment(seconds: float) -> str | None:
         then = datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    return then.strftime("%Y-%m-%dT%H:%M:%SZ") if _EARLIEST < then < _LATEST else None
+    return then.replace(microsecond=0, tzinfo=None).isoformat() + "Z" if _EARLIEST < then < _LATEST else None

@@ -12,7 +12,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import BinaryIO, NamedTuple
 
 from secure_delivery.plugin import Corrupt, Encrypted, TooLarge, Unsupported
@@ -55,7 +55,9 @@ class Member(NamedTuple):
     def text(self) -> str:
         if self.flags & _UTF8:
             return self.name.decode("utf-8", "replace")
-        unicode = _field(self.extra, 0x7075)  # a name in UTF-8 beside the old one, with a checksum of that
+        unicode = (
+            _field(self.extra, 0x7075) if self.extra else b""
+        )  # a name in UTF-8 beside the old one, with a checksum of that
         if len(unicode) > 5 and unicode[0] == 1 and int.from_bytes(unicode[1:5], "little") == zlib.crc32(self.name):
             return unicode[5:].decode("utf-8", "replace")
         try:
@@ -69,17 +71,16 @@ class Member(NamedTuple):
 
     @property
     def modified(self) -> str | None:
-        stamp = _field(self.extra, 0x5455)
+        stamp = _field(self.extra, 0x5455) if self.extra else b""
         if len(stamp) >= 5 and stamp[0] & 1:
             return moment(int.from_bytes(stamp[1:5], "little", signed=True))
         time, date = self.when
-        try:
-            then = datetime(
-                1980 + (date >> 9), date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2, tzinfo=UTC
-            )
+        try:  # of some clock: the format does not say of which
+            return datetime(  # noqa: DTZ001
+                1980 + (date >> 9), date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2
+            ).isoformat()
         except ValueError:
             return None
-        return then.strftime("%Y-%m-%dT%H:%M:%S")  # of some clock: the format does not say of which
 
 
 def listing(stream: BinaryIO) -> Listing:
