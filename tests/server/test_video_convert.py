@@ -132,6 +132,16 @@ def test_a_playlist_leads_to_its_parts_by_their_handles(server: Server, owner: A
     assert any(kind.startswith("video/") for kind in kinds)
 
 
+def test_several_frames_are_told_in_their_order(server: Server, owner: Application, clip: bytes) -> None:
+    link = server.put(owner, clip, "frames.mp4")
+    answer = ended(server, f"/video_convert=preset:webm,width:80,frame_count:3/{link.handle}")
+    assert answer["status"] == "completed", answer
+    assert len(answer["data"]["thumbs"]) == 3
+    assert answer["data"]["thumbs"][0] == answer["data"]["thumb"]
+    pictures = [server.get(url.removeprefix(server.url)).body for url in answer["data"]["thumbs"]]
+    assert len(set(pictures)) == 3
+
+
 def test_an_address_is_converted_and_the_webhook_says_so(server: Server, world: Outside) -> None:
     owner = server.application()
     server.engine.webhooks.endpoints.add(owner.api_key, world.url("/hook"), events=("fp.video_converse",))

@@ -30,7 +30,7 @@ from .names import clean_name
 from .page_results import MadeFile
 from .preview_job import Applications
 from .preview_order import PreviewOrder, Size
-from .previews import LocalFile, Previews, span
+from .previews import PREVIEWER, LocalFile, Previews, span
 from .sandbox import Chain, ChainSource, Sandbox
 
 KIND = "conversion"
@@ -105,7 +105,8 @@ class ConversionWorker:
         held.step("generated")
         result = self._stored(held, application, request["options"], sources[0], made, output)
         shown = made[-1] if len(made) > 1 else made[0]  # of a playlist, the picture is in one of its parts
-        result["thumbs"] = self._thumbnails(held, application, shown, output)
+        frames = int(extra.get("frames") or 1)
+        result["thumbs"], result["frames"] = self._thumbnails(held, application, shown, output, frames)
         result["metadata"] = extra.get("metadata") or {"result": {}, "source": {}}
         held.step("uploaded")
         return Done(result=result)
@@ -223,27 +224,42 @@ class ConversionWorker:
         held.note("sent", f"{link.storage}: {name}", link.size)
         return link.size
 
-    def _thumbnails(self, held: Held, application: Application, shown: MadeFile, output: Path) -> dict[str, str]:
-        """Handles of thumbnails by their names; none where there is nothing to see."""
+    def _thumbnails(
+        self, held: Held, application: Application, shown: MadeFile, output: Path, frames: int
+    ) -> tuple[dict[str, str], list[str]]:
+        """Handles of thumbnails by their names, and those of all frames where several are wanted; none where there is nothing
+        to see."""
         path = held.folder / "shown"
         with path.open("wb") as into:
             for piece in span(output, shown.offset, shown.length):
                 into.write(piece)
         file = LocalFile(path=path, mimetype=shown.mimetype, filename=shown.name, size=shown.length)
-        order = PreviewOrder(sizes=tuple(THUMBNAILS.values()), format="jpg")
+        order = PreviewOrder(
+            sizes=tuple(THUMBNAILS.values()),
+            format="jpg",
+            pages=f"1-{frames}",
+            options={PREVIEWER: {"frames": frames}} if frames > 1 else {},
+        )
         try:
             made = self._previews.make(application, file, order, held.folder)
         except SecureDeliveryError:
-            return {}
-        found = {}
+            return {}, []
+        found: dict[str, str] = {}
+        whole: list[str] = []
         names = {size.name: name for name, size in THUMBNAILS.items()}
         for picture in made.pictures:
-            name = f"{names[picture.size.name]}.jpg"
+            kind = names[picture.size.name]
+            if picture.page > 1 and kind != "thumb":
+                continue
+            name = f"{kind}.jpg" if picture.page == 1 else f"{kind}-{picture.page}.jpg"
             one = MadeFile(name=name, mimetype="image/jpeg", offset=picture.offset, length=picture.length)
             handle = derived_handle(held.job.id, name)
             self._put(held, application, one, picture.read(), name, handle, {})
-            found[names[picture.size.name]] = handle
-        return found
+            if kind == "thumb":
+                whole.append(handle)
+            if picture.page == 1:
+                found[kind] = handle
+        return found, whole
 
     # -- telling
 
@@ -275,6 +291,8 @@ def conversion_object(job: Job, address: Callable[[str], str]) -> dict[str, Any]
             "url": address(job.result["handle"]),
             **{name: address(handle) for name, handle in job.result["thumbs"].items()},
         }
+        if len(job.result.get("frames", ())) > 1:
+            answer["data"]["thumbs"] = [address(handle) for handle in job.result["frames"]]
         answer["metadata"] = job.result["metadata"]
     if answer["status"] == "failed":
         answer["error"] = dict(job.error or {})

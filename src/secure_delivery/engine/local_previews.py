@@ -65,8 +65,10 @@ class LocalPreviews:
         stem: str | None = None,
         progress: Callable[[str], None] = lambda _: None,
     ) -> LocalPreview:
-        """Preview a file into a folder: `STEM_SIZE-PAGE.FORMAT` and `STEM.json`, the stem of its name unless given. What is wrong
-        with the file is in the result."""
+        """Preview a file into a folder: `STEM_SIZE-PAGE.FORMAT` and `STEM.json`, the stem of its name unless given.
+
+        What is wrong with the file is in the result.
+        """
         try:
             return self._made(path, order, target, stem or stem_of(path), progress)
         except SecureDeliveryError as fault:

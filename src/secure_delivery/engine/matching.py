@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
-from ..gate.errors import MissingDependency
+from ..gate.errors import MissingDependency, ProcessingLimit
 from ..plugin.manager import Registry
 from ..plugin.previewing import Extractor, Needs, Previewer
 from ..plugin.protocols import Program
@@ -81,8 +81,10 @@ def _installed(distribution: str) -> bool:
     return True
 
 
-def check(needs: Needs, programs: Mapping[str, Program]) -> None:
-    """Raise `MissingDependency` for what cannot work here."""
+def check(needs: Needs, programs: Mapping[str, Program], *, memory: int | None = None) -> None:
+    """Raise `MissingDependency` for what cannot work here, `ProcessingLimit` for what needs more than `memory` bytes."""
     lack = lacking(needs, programs)
     if lack:
         raise MissingDependency(lack)
+    if memory is not None and needs.memory > memory:
+        raise ProcessingLimit(f"it needs {needs.memory} bytes of memory, and a job may use {memory}")

@@ -74,6 +74,7 @@ class _PreviewTask:
             size=options["hint"],
             address=options["address"],
             most_pages=options["most_pages"],
+            options=options.get("options", {}),
         )
         return _Pieces(_Previewing(self, work, options).pieces)
 
@@ -120,7 +121,9 @@ class _Previewing:
         )
 
     def _output(self, media: Media) -> Any:
-        picture = _applied(self._task.transformations, "output", media, {"format": self._format, "quality": QUALITY}, self._work.shop)
+        picture = _applied(
+            self._task.transformations, "output", media, {"format": self._format, "quality": QUALITY}, self._work.shop
+        )
         if not hasattr(picture, "dimensions"):
             raise Corrupt("the task output did not make a picture")
         return picture

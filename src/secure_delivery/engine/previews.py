@@ -36,6 +36,7 @@ from .sandbox import Chain, ChainSource, Sandbox
 
 #: Faults that say nothing about the file: trying another previewer would hide that the machine is ill.
 _OURS = (Busy, Overloaded, StorageFault, StorageFull)
+PREVIEWER = "previewer"  # among the options of an order, those for whoever draws
 ALL = "all"  # every section that fits the file (FilePreviews API v1)
 
 Progress = Callable[[str], None]
@@ -200,7 +201,7 @@ class Previews:
         )
         output = scratch / f"section-{name}.bin"
         try:
-            matching.check(extractor.needs, self._registry.programs)
+            matching.check(extractor.needs, self._registry.programs, memory=self._sandbox.memory)
             with self._run(application, file, task, output, profile, network=extractor.needs.network) as (written, extra):
                 value, found = page_results.read_section(written, extra)
         except _OURS:
@@ -255,7 +256,7 @@ class Previews:
         output: Path,
     ) -> Drawn:
         previewer = self._registry.previewers[name]
-        matching.check(previewer.needs, self._registry.programs)
+        matching.check(previewer.needs, self._registry.programs, memory=self._sandbox.memory)
         options = {
             "pages": order.pages,
             "sizes": [[size.width, size.height, size.shrink, size.name] for size in order.sizes],
@@ -264,6 +265,7 @@ class Previews:
             "address": file.address,
             "most_pages": application.limits.max_pages,
             "readers": list(readers),
+            "options": dict(order.options.get(PREVIEWER, {})),
         }
         task = (page_work.PREVIEW + name, options)
         with self._run(application, file, task, output, None, network=previewer.needs.network) as (written, extra):

@@ -200,6 +200,11 @@ class Sandbox:
         return self._limits.seconds
 
     @property
+    def memory(self) -> int:
+        """Bytes of memory that one job may use."""
+        return self._limits.memory
+
+    @property
     def layers(self) -> frozenset[str]:
         """The layers of confinement found in effect when the workers started."""
         return self._layers
