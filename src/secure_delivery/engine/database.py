@@ -64,7 +64,7 @@ class Database:
         self.sqlite = parsed.get_backend_name() == "sqlite"
         self._url = parsed
         self._lock = threading.Lock()
-        self._turns = Turns(self._writer)
+        self._turns = Turns(self._writer, _given_up)
         self._watch: Any = None  # a connection of the driver's own, for `generation` only
         self._pid = os.getpid()
         self._engine = _sqlite_engine(parsed) if self.sqlite else _postgres_engine(parsed)
@@ -78,7 +78,7 @@ class Database:
         if self._pid != os.getpid():
             # A connection that two processes use mixes up both conversations: forget the parent's without closing them.
             self._lock = threading.Lock()
-            self._turns = Turns(self._writer)
+            self._turns = Turns(self._writer, _given_up)
             self._watch = None
             self._engine.dispose(close=False)
             self._pid = os.getpid()
@@ -208,6 +208,14 @@ class Database:
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()
+
+
+def _given_up(connection: Connection) -> bool:
+    """Whether SQLite ended a transaction by itself, which it does when the disk is full or fails (sqlite.org, "Response To
+    Errors Within A Transaction")."""
+    if connection.closed or connection.invalidated:
+        return True
+    return not getattr(connection.connection.dbapi_connection, "in_transaction", False)
 
 
 def newest_revision() -> str:

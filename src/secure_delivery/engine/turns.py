@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Connection, RootTransaction
+from sqlalchemy.exc import OperationalError
 
 _MOST = 64  # writers that share a commit, so that the first does not wait for ever
+_LOOK = 0.5  # seconds after which who waits for the commit of another looks whether that one is still there
 
 
 @dataclass(slots=True)
@@ -32,10 +34,13 @@ class _Shared:
 
 
 class Turns:
-    """`connect` gives a connection on which writing transactions may be begun."""
+    """`connect` gives a connection on which writing transactions may be begun. `lost` says whether the database gave a
+    transaction up by itself, as SQLite does on a full disk: what follows would be written at once, and a commit says nothing.
+    """
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(self, connect: Callable[[], Connection], lost: Callable[[Connection], bool] = lambda _: False) -> None:
         self._connect = connect
+        self._lost = lost
         self._turn = threading.Lock()
         self._counting = threading.Lock()
         self._waiting = 0
@@ -55,8 +60,10 @@ class Turns:
                 shared = self._shared = self._begun()
                 yield shared.connection
             else:
-                with shared.connection.begin_nested():
+                with self._nested(shared.connection):
                     yield shared.connection
+            if self._lost(shared.connection):  # the block went on after an error that ended the transaction
+                raise OperationalError("COMMIT", None, RuntimeError("the database gave the transaction up"))
         except BaseException as error:
             self._failed(shared, error)
             raise
@@ -65,14 +72,29 @@ class Turns:
         if shared.error is not None:
             raise shared.error
 
+    @contextmanager
+    def _nested(self, connection: Connection) -> Iterator[None]:
+        """A savepoint of this writer's own. With the transaction it is gone, too, and the first error is what is told."""
+        savepoint = connection.begin_nested()
+        try:
+            yield
+        except BaseException:
+            if not self._lost(connection):
+                savepoint.rollback()
+            raise
+        if not self._lost(connection):
+            savepoint.commit()
+
     def _wait(self) -> None:
         if self._writer == threading.get_ident():
             raise RuntimeError("a write within a write would wait for itself")
         with self._counting:
             self._waiting += 1
-        self._turn.acquire()
-        with self._counting:
-            self._waiting -= 1
+        try:
+            self._turn.acquire()
+        finally:  # Ctrl-C ends the wait of a main thread
+            with self._counting:
+                self._waiting -= 1
         self._writer = threading.get_ident()
 
     def _release(self) -> None:
@@ -92,36 +114,53 @@ class Turns:
         if shared is None:  # it could not even begin
             self._release()
             return
-        if shared.members and shared.transaction.is_active:
+        if shared.members and shared.transaction.is_active and not self._lost(shared.connection):
             self._passed_on(shared)
             return
         if shared.members:  # the database gave up the whole of it
-            shared.error = error
+            shared.error = _of_others(error)
         self._shared = None
         try:
             shared.transaction.rollback()
-            shared.connection.close()
         finally:
-            shared.over.set()
-            self._release()
+            self._over(shared)
 
     def _passed_on(self, shared: _Shared) -> None:
         """Leave the transaction to who comes next and wait for the commit, or commit when nobody does."""
         with self._counting:
             others = self._waiting > 0 and shared.members < _MOST
-        if others:
-            self._release()
-            shared.over.wait()
+        if not others:
+            self._commit(shared)
             return
+        self._release()
+        while not shared.over.wait(_LOOK):
+            if not self._turn.acquire(blocking=False):
+                continue
+            if self._shared is shared:  # who was to come next was interrupted, and nobody else came
+                self._commit(shared)
+            else:
+                self._turn.release()
+
+    def _commit(self, shared: _Shared) -> None:
         self._shared = None
         try:
             shared.transaction.commit()
         except BaseException as error:
-            shared.error = error
+            shared.error = _of_others(error)
             shared.connection.invalidate()  # the transaction may still be open in it
+            if not isinstance(error, Exception):
+                raise
         finally:
-            try:
-                shared.connection.close()
-            finally:
-                shared.over.set()
-                self._release()
+            self._over(shared)
+
+    def _over(self, shared: _Shared) -> None:
+        try:
+            shared.connection.close()
+        finally:
+            shared.over.set()
+            self._release()
+
+
+def _of_others(error: BaseException) -> BaseException:
+    """What is told to those who shared a transaction: Ctrl-C is for the one who was interrupted."""
+    return error if isinstance(error, Exception) else OperationalError("COMMIT", None, error)
