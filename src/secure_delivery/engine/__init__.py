@@ -234,6 +234,7 @@ def _jobs(
         deliver=webhooks.deliver,
         place=_private_folder(data / "jobs"),
         waiting=waiting,
+        seconds_of=lambda api_key: None if (limits := limits_of(api_key)) is None else limits.max_job_seconds,
     )
     pool = JobPool(
         leases,

@@ -24,7 +24,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ..gate.errors import Busy, NotFound, Overloaded, SecureDeliveryError, SourceFault, StorageFault, StorageRefused
+from ..gate.errors import Busy, NotFound, Overloaded, SecureDeliveryError, SourceFault, StorageFault, StorageRefused, TimedOut
 from . import scratch
 from .job_leases import Leases
 from .job_records import CANCELLED, GONE, MADE, Cancelled, Fenced, Job, Trace
@@ -50,8 +50,9 @@ class Held:
     within a second: a job of some milliseconds is not to wait for the disk at each of them.
     """
 
-    def __init__(self, job: Job, folder: Path, leases: Leases) -> None:
+    def __init__(self, job: Job, folder: Path, leases: Leases, seconds: float | None = None) -> None:
         self.job = job
+        self._ends = None if seconds is None else time.monotonic() + seconds
         self.request: Mapping[str, Any] = {}
         self.folder = folder
         self._leases = leases
@@ -67,13 +68,12 @@ class Held:
             self._traces.append(line)
 
     def step(self, name: str) -> None:
-        """Say how far the job is. Raises `Fenced`, `Cancelled`."""
+        """Say how far the job is. Raises like `check`."""
         with self._lock:
             self._step = name
             if time.monotonic() - self._written >= _STEP:
                 self._write()
-                return
-        self._leases.check(self.job)
+        self.check()
 
     def keep(self) -> None:
         """Write down what was not yet, when it is a while old; from any thread. What stands against it, the job finds out."""
@@ -98,7 +98,9 @@ class Held:
             return traces
 
     def check(self) -> None:
-        """Raise `Fenced` or `Cancelled` when the job is not to go on."""
+        """Raise `Fenced`, `Cancelled`, or `TimedOut` when the job is not to go on."""
+        if self._ends is not None and time.monotonic() > self._ends:
+            raise TimedOut("the job took longer than its application's jobs may")
         self._leases.check(self.job)
 
 
@@ -129,7 +131,8 @@ class JobRunner:
     """Runs jobs. Thread-safe.
 
     `deliver` makes one attempt at a webhook delivery; `requests` opens the sealed request of a job. `place` is where folders
-    are made. `waiting` is told of jobs that are to be begun again, with the seconds until then.
+    are made. `waiting` is told of jobs that are to be begun again, with the seconds until then. `seconds_of`
+    says how long a job of an application may take in all.
     """
 
     def __init__(
@@ -141,6 +144,7 @@ class JobRunner:
         deliver: Callable[[str], object],
         place: Path,
         waiting: Callable[[Job, float], None] = lambda job, delay: None,
+        seconds_of: Callable[[str], float | None] = lambda application: None,
     ) -> None:
         self._leases = leases
         self._workers = workers
@@ -148,6 +152,7 @@ class JobRunner:
         self._deliver = deliver
         self._place = place
         self._waiting = waiting
+        self._seconds_of = seconds_of
         self._held: dict[str, Job] = {}
         self._working: dict[str, Held] = {}
         self._lock = threading.Lock()
@@ -191,7 +196,7 @@ class JobRunner:
     def _run(self, job: Job) -> None:
         worker = self._workers[job.kind]
         with self._folder(worker.scratch) as folder:
-            held = Held(job, folder, self._leases)
+            held = Held(job, folder, self._leases, self._seconds_of(job.application))
             with self._lock:
                 self._working[job.id] = held
             if worker.scratch:

@@ -172,7 +172,7 @@ class Limits:
     """What one file, and one application, may cost; all bounds are inclusive.
 
     Bytes of a file, pixels of one picture, pixels of all frames together; jobs at work at once, jobs waiting, pages that one
-    job may draw.
+    job may draw, seconds that one may take in all.
     """
 
     max_bytes: int = 268_435_456  # 256 MB as the documents promise, read as binary megabytes (security.md, decision 9)
@@ -181,6 +181,7 @@ class Limits:
     max_jobs: int = 8
     max_queue: int = 10_000
     max_pages: int = 100
+    max_job_seconds: int = 3_600
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
