@@ -247,7 +247,7 @@ class Files:
             upload.publish()
             self._record(link, upload.room)
         if tell:
-            self._tell("fp.upload", link)
+            self._tell_added(link, upload.target)
         return link
 
     def adopt(

@@ -156,7 +156,9 @@ def _answer(values: Mapping[str, Any], status: int = 200) -> Response:
 
 async def _members(request: Request, known: frozenset[str]) -> dict[str, Any]:
     """The members of the body, which may be empty. Raises `BadRequest` for one that is not known."""
-    values = {} if request.headers.get("content-length", "") == "0" else await bodies.members(request)
+    headers = request.headers
+    empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+    values = {} if empty else await bodies.members(request)
     if unknown := sorted(values.keys() - known):
         raise BadRequest(f"{unknown[0]!r} is unknown", public=f"There is no member '{unknown[0][:60]}' here.")
     return values
