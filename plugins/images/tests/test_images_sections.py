@@ -255,3 +255,23 @@ def test_frames_pages_and_transparency_are_counted(saved: Any, quadrants: Any) -
     assert unseen["alpha"] is True and unseen["colors"] == []
     assert extracted(FACTS, MemoryFile(b"text", "image/png", "a.png")) is None
     assert facts(saved(Image.new("F", (9, 9), 0.5), "TIFF"))["colors"] == []
+
+
+@pytest.mark.parametrize(
+    ("tags", "name"),
+    [({50706: bytes((1, 4, 0, 0))}, "a.tif"), ({}, "a.NEF"), ({262: 32803}, "a.tif"), ({262: 34892}, "a"), ({}, "a.cr2")],
+)
+def test_of_camera_raw_nothing_is_told_because_a_small_copy_would_be(tags: dict[int, Any], name: str) -> None:
+    """Its first directory is a thumbnail, or pixels that no reader of TIFF files knows."""
+    assert extracted(FACTS, MemoryFile(tiff(tags), "image/tiff", name)) is None
+    assert extracted(FACTS, MemoryFile(tiff({}), "image/tiff", "a.tif"))["width"] == 9
+
+
+def tiff(tags: dict[int, Any]) -> bytes:
+    """A grey TIFF file of 9 by 6, its directory behind its pixels."""
+    known = {256: 9, 257: 6, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 6, 279: 54} | tags
+    entries = b""
+    for tag, value in sorted(known.items()):
+        raw = isinstance(value, bytes)
+        entries += struct.pack("<HHI", tag, 1 if raw else 4, 4 if raw else 1) + (value if raw else struct.pack("<I", value))
+    return struct.pack("<4sI", b"II*\0", 62) + bytes(54) + struct.pack("<H", len(known)) + entries + bytes(4)

@@ -30,6 +30,7 @@ from secure_delivery.plugin import (
 from secure_delivery.plugin.testing import SimpleWorkshop, bind, content
 from secure_delivery.plugin.testing_extractors import ExtractorContract
 from secure_delivery.plugin.testing_previews import PreviewerContract, extracted, previewed
+from secure_delivery_images.extractors import extractors
 from secure_delivery_images.previewers import previewers as pictures
 from secure_delivery_images.tasks import transformations
 from secure_delivery_raw.kinds import is_raw
@@ -194,6 +195,12 @@ def test_the_section_tells_sizes_and_what_is_inside(raw: Any) -> None:
         "embedded": {"width": 240, "height": 320},
     }
     assert extracted(EXTRACTOR, raw(64, 48))["embedded"] is None
+
+
+def test_the_section_of_pictures_is_silent_about_camera_raw(raw: Any) -> None:
+    facts = extractors()["image"]
+    for inside in (None, Image.new("RGB", (40, 30))):
+        assert extracted(facts, raw(64, 48, inside=inside)) is None
 
 
 # -------------------------------------------------------------------------------------------------------------- hostile

@@ -20,6 +20,8 @@ from ..engine.preview_order import PreviewOrder, read_order
 from ..engine.settings import Settings
 from .output import AsJson, Config, complain, err, out, say_json
 
+_USUAL = 4  # files at work at once, where there are as many processors: more than that is a matter of memory
+
 
 def preview(
     files: Annotated[list[Path], typer.Argument(help="Files to preview.", show_default=False)],
@@ -33,9 +35,10 @@ def preview(
     metadata: Annotated[
         str, typer.Option("--metadata", "-m", help="Sections, separated by commas, or all; see: secure-delivery plugins.")
     ] = "",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Files at work at once.", min=1, max=64)] = min(
-        4, os.cpu_count() or 1
-    ),
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", help="Files at work at once; as many as there are processors, at most 4.", min=1, max=64),
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -44,8 +47,9 @@ def preview(
     Exit status 1 when one could not be done.
     """
     order = _order(size, form, pages, metadata)
+    at_once = min(jobs or min(_USUAL, os.cpu_count() or 1), len(files))
     into.mkdir(parents=True, exist_ok=True)
-    with opened(Settings.load(config), size=min(jobs, len(files)), max_pages=10_000) as previews, _bar(as_json) as bar:
+    with opened(Settings.load(config), size=at_once, max_pages=10_000) as previews, _bar(as_json) as bar:
         task = bar.add_task("previews", total=len(files))
 
         stems = Counter(stem_of(path) for path in files)
@@ -57,7 +61,7 @@ def preview(
             bar.advance(task)
             return made
 
-        with ThreadPoolExecutor(min(jobs, len(files))) as pool:
+        with ThreadPoolExecutor(at_once) as pool:
             results = list(pool.map(one, files))
     if as_json:
         say_json([_plain(made) for made in results])

@@ -182,7 +182,7 @@ class ImageFacts:
         import_module(".image_section", __package__)
 
     def extract(self, work: Work) -> Any:
-        """None for what is no picture by its content. Raises `Corrupt`, `TooLarge`, `ProcessingLimit`."""
+        """None for what is no picture by its content, and for camera raw. Raises `Corrupt`, `TooLarge`, `ProcessingLimit`."""
         from .image_section import section
 
         return section(work)

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from secure_delivery.plugin import Unsupported, Work
 
-from . import headers, rare, tiff_pages
+from . import headers, negatives, rare, tiff_pages
 from .decode import faults, open_image
 from .edits import Resize
 from .headers import Size
@@ -27,10 +27,13 @@ _LEAST = 0.01  # of the picture
 
 
 def section(work: Work) -> dict[str, Any] | None:
-    """Width and height are those of the upright picture, of a file with several pages those of the first."""
+    """Width and height are those of the upright picture, of a file with several pages those of the first. None for what is no
+    picture, and for camera raw: what there is to read in it is a small copy."""
     with work.media.open() as stream:
-        head = stream.read(max(headers.HEAD, rare.HEAD))
+        head = stream.read(max(headers.HEAD, rare.HEAD, negatives.HEAD))
     form = headers.format_of(head[: headers.HEAD])
+    if form == "TIFF" and negatives.camera_raw(head[: negatives.HEAD], work.media.filename):
+        return None
     if form is not None:
         return _common(work, form)
     kind = rare.form_of(head[: rare.HEAD], work.media.filename)

@@ -172,7 +172,7 @@ def _video(kind: str, *, marked: bool, twice: bool) -> Program:
         words = ("-c", _TWICE.replace("{muxer}", " ".join(muxer)), "ffmpeg", *words)
     else:
         words = (*words, *muxer, "file:out/result")
-    return _converting(words, choices, shell=twice)
+    return _converting(words, choices, by_shell=twice)
 
 
 def _audio(kind: str) -> Program:
@@ -197,9 +197,9 @@ def _mark_choices(marked: bool) -> dict[str, range]:
     return dict.fromkeys(("mark_x", "mark_y"), range(-MARK_FAR, MARK_FAR + 1)) if marked else {}
 
 
-def _converting(words: tuple[str, ...], choices: Mapping[str, tuple[str, ...] | range], *, shell: bool = False) -> Program:
+def _converting(words: tuple[str, ...], choices: Mapping[str, tuple[str, ...] | range], *, by_shell: bool = False) -> Program:
     return Program(
-        executables=("sh",) if shell else ("ffmpeg",),
+        executables=("sh",) if by_shell else ("ffmpeg",),
         arguments=words,
         choices=choices,
         memory=_MEMORY,
