@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import samples
-from measure import CACHE, Effort, Row, Tick, in_turns, ratio, spread, tree
+from measure import BENCH, CACHE, Effort, Row, Tick, in_turns, ratio, spread, tree
 
 from secure_delivery.engine import build
 from secure_delivery.engine.files import Target
@@ -40,7 +40,7 @@ _SIDE = 800
 
 def steps(effort: Effort) -> int:
     """How often the progress moves on."""
-    return effort.load_rounds * len(samples.BARE) + effort.load_rounds + 4
+    return effort.load_rounds * len(samples.BARE) + effort.load_rounds + 5
 
 
 def measure(effort: Effort, tick: Tick) -> list[Row]:
@@ -49,6 +49,8 @@ def measure(effort: Effort, tick: Tick) -> list[Row]:
     rows = _bare(effort, tick)
     with tempfile.TemporaryDirectory(dir=CACHE) as name:
         folder = Path(name)
+        rows += _generator(folder, effort)
+        tick()
         rows += _overhead(folder, effort, tick)
         rows += _two(folder, effort)
         tick()
@@ -103,6 +105,66 @@ def _bare(effort: Effort, tick: Tick) -> list[Row]:
             )
         )
     return rows
+
+
+def _generator(folder: Path, effort: Effort) -> list[Row]:
+    """preview-generator on the families that both have, one file after the other; left out where it cannot be installed.
+
+    Ours includes the confined processes; it calls libraries and programs as they are.
+    """
+    python = _installed()
+    if python is None:
+        return []
+    source, target = folder / "shared", folder / "shared-out"
+    source.mkdir()
+    target.mkdir()
+    rows = []
+    for family, make in samples.SHARED.items():
+        paths = []
+        for number in range(max(3, effort.load_rounds)):
+            paths.append(source / f"{number}-{family}")
+            paths[-1].write_bytes(make(number))
+        with opened(Settings(quiet=True), size=1) as previews:
+            order = PreviewOrder(url="http://local/", sizes=(Size(width=_SIDE, height=_SIDE, name=str(_SIDE)),), format="jpg")
+            previews.make(paths[0], order, target)  # decoders are warm
+            ours = []
+            for path in paths:
+                began = time.perf_counter()
+                assert previews.make(path, order, target).fault is None
+                ours.append(time.perf_counter() - began)
+        command = [str(python), str(BENCH / "peer_generator.py"), str(_SIDE), *map(str, paths)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        if done.returncode:
+            continue
+        theirs = [float(line) for line in done.stdout.split()]
+        value, low, high = ratio(theirs, ours)
+        rows.append(
+            Row(
+                suite=NAME,
+                name=f"{family}, page 1 into {_SIDE} px: files/s / preview-generator",
+                value=value,
+                low=low,
+                high=high,
+                ours=f"{statistics.median(ours) * 1e3:.0f} ms",
+                theirs=f"{statistics.median(theirs) * 1e3:.0f} ms",
+                at_least=1.5,
+            )
+        )
+    return rows
+
+
+def _installed() -> Path | None:
+    """The interpreter of an environment with preview-generator in it, made now or earlier."""
+    place = BENCH / ".preview-generator"
+    python = place / "bin" / "python"
+    if not python.exists():
+        for command in (
+            [sys.executable, "-m", "venv", str(place)],
+            [str(python), "-m", "pip", "install", "--quiet", "preview-generator", "pillow"],
+        ):
+            if subprocess.run(command, capture_output=True).returncode:
+                return None
+    return python
 
 
 def _overhead(folder: Path, effort: Effort, tick: Tick) -> list[Row]:

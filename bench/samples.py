@@ -45,15 +45,15 @@ def drawing(width: int, height: int) -> bytes:
     return _written(image, "PNG")
 
 
-def paper() -> bytes:
-    """A PDF page of text and lines."""
+def paper(number: int = 0) -> bytes:
+    """A PDF page of text and lines, of which no two are alike."""
     import pikepdf
 
     pdf = pikepdf.new()
     page = pdf.add_blank_page(page_size=(595, 842))
     font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica)
     page.Resources = pikepdf.Dictionary(Font=pikepdf.Dictionary(F1=font))
-    text = "(A line of text that says which one it is: {}, and goes on.)"
+    text = f"(Line {{}} of paper {number}, with words that go on for a while longer.)"
     lines = [f"BT /F1 9 Tf 50 {800 - 11 * n} Td {text.format(n)} Tj ET" for n in range(68)]
     page.Contents = pdf.make_stream("\n".join(lines).encode())
     out = io.BytesIO()
@@ -136,18 +136,26 @@ BARE: dict[str, Sample] = {
         make=lambda: drawing(3000, 2000), bare=_pillow,
     ),
     "PDF": Sample(
-        previewer="pdf", filename="paper.pdf", mimetype="application/pdf", library="pypdfium2", make=paper, bare=_pdfium,
+        previewer="pdf", filename="paper.pdf", mimetype="application/pdf", library="pypdfium2",
+        make=lambda: paper(), bare=_pdfium,
     ),
     "SVG": Sample(
         previewer="svg", filename="drawing.svg", mimetype="image/svg+xml", library="resvg", make=svg, bare=_resvg,
     ),
 }  # fmt: skip
 
+#: Families that preview-generator has as well, by a name whose extension tells it what they are.
+SHARED: dict[str, Callable[[int], bytes]] = {
+    "photo.jpg": lambda number: photo(3000 + number, 2000),
+    "drawing.png": lambda number: drawing(2000 + number, 1500),
+    "paper.pdf": lambda number: paper(number),
+}
+
 #: What a thousand files are made of.
 MIXED = (
     ("photo.jpg", lambda: photo(1600, 1200)),
     ("drawing.png", lambda: drawing(800, 600)),
-    ("paper.pdf", paper),
+    ("paper.pdf", lambda: paper()),
     ("drawing.svg", svg),
     ("letter.eml", letter),
     ("work.zip", archive),

@@ -45,6 +45,7 @@ MaxAnimationPixels = Annotated[
 MaxJobs = Annotated[int | None, typer.Option(help="Jobs at work at once.")]
 MaxQueue = Annotated[int | None, typer.Option(help="Jobs that may wait; one more is refused.")]
 MaxPages = Annotated[int | None, typer.Option(help="Pages that one preview may draw.")]
+MaxJobSeconds = Annotated[int | None, typer.Option(help="Seconds that one job may take in all.")]
 Profile = Annotated[
     str | None,
     typer.Option("--metadata-profile", help="What results keep of EXIF and XMP: none, copyright, no_location or all (none)."),
@@ -238,6 +239,7 @@ def set_(
     max_jobs: MaxJobs = None,
     max_queue: MaxQueue = None,
     max_pages: MaxPages = None,
+    max_job_seconds: MaxJobSeconds = None,
     metadata_profile: Profile = None,
     alias: Aliases = None,
     storage: StorageName = None,
@@ -271,6 +273,7 @@ def set_(
                 max_jobs=max_jobs,
                 max_queue=max_queue,
                 max_pages=max_pages,
+                max_job_seconds=max_job_seconds,
             ),
             metadata_profile=metadata_profile,
             aliases=_aliases(alias, engine.settings.folders),

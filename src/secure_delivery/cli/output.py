@@ -105,6 +105,7 @@ def described(application: Application) -> Mapping[str, Any]:
         "max_jobs": application.limits.max_jobs,
         "max_queue": application.limits.max_queue,
         "max_pages": application.limits.max_pages,
+        "max_job_seconds": application.limits.max_job_seconds,
         "metadata_profile": application.metadata_profile,
         "aliases": dict(application.aliases),
         "storage": application.storage or "development",
