@@ -125,6 +125,8 @@ def test_status_tells_ids_and_numbers_and_no_key(run: Run, engine: Engine, bucke
         "where": str(tmp_path / "data" / "master.key"),
         "secrets": 3,
         "storages": 3,
+        "webhooks": 0,
+        "jobs": 0,
     }
     assert only in run("vault", "status").out
 

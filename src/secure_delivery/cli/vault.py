@@ -28,6 +28,7 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
             "secrets": engine.records.sealed_secrets(),
             "storages": engine.storages.sealed(),
             "webhooks": engine.webhooks.sealed.count(),
+            "jobs": engine.jobs.jobs.sealed.count(),
         }
     if as_json:
         say_json(values)
@@ -68,7 +69,8 @@ def prune(config: Config = None, as_json: AsJson = False) -> None:
         if engine.settings.master_key:
             raise ConfigurationError("the master keys are in the environment: take the older entries out there")
         vault = open_vault(engine.settings)
-        used = engine.records.sealing_keys() | engine.storages.sealing_keys() | engine.webhooks.sealed.keys()
+        columns = engine.webhooks.sealed.keys() | engine.jobs.jobs.sealed.keys()
+        used = engine.records.sealing_keys() | engine.storages.sealing_keys() | columns
     if still := sorted(used - {vault.current}):
         raise ConfigurationError(f"something is sealed under {', '.join(still)} still: run `vault rotate --rewrap` first")
     dropped = drop_keys(engine.settings.key_file, keep=vault.current)
@@ -94,7 +96,9 @@ def _rewrap(engine: Engine) -> int:
     """Bring everything under the current key, with a progress bar where there is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        total = engine.records.sealed_secrets() + engine.storages.sealed() + engine.webhooks.sealed.count()
+        rows = (engine.webhooks.sealed, engine.jobs.jobs.sealed)
+        total = engine.records.sealed_secrets() + engine.storages.sealed() + sum(one.count() for one in rows)
         task = progress.add_task("sealing afresh", total=total)
         step = lambda: progress.advance(task)
-        return engine.records.rewrap_secrets(step) + engine.storages.rewrap(step) + engine.webhooks.sealed.rewrap(step)
+        changed = engine.records.rewrap_secrets(step) + engine.storages.rewrap(step)
+        return changed + sum(one.rewrap(step) for one in rows)

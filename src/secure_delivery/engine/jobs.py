@@ -22,6 +22,7 @@ from . import tables
 from .applications import Clock, no_application
 from .database import Database
 from .job_records import CANCELLED, ENDED, NORMAL, Job, QueueFull, Trace, read_job, ring
+from .sealed import JOBS, Sealed
 from .vault import Place, Vault
 
 _J = tables.job
@@ -39,7 +40,7 @@ _DEPTH = sa.select(sa.func.count()).select_from(
 class Jobs:
     """The jobs of all applications. Thread-safe, and safe among processes.
 
-    `limits_of` gives an application's limits by its key.
+    `limits_of` gives an application's limits by its key. `sealed` are the requests at rest, for rotating master keys.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Jobs:
         self._vault = vault
         self._clock = clock
         self._limits_of = limits_of
+        self.sealed = Sealed(database, vault, JOBS)
 
     def now(self) -> int:
         """Milliseconds since the epoch."""

@@ -26,10 +26,10 @@ from ..gate.errors import BadRequest, ConfigurationError, Conflict, NotFound
 from ..plugin.protocols import Event
 from .applications import Applications
 from .database import Database
+from .sealed import WEBHOOKS, Sealed
 from .vault import Vault
 from .webhook_endpoints import ACTIVE, Endpoint, Endpoints
 from .webhook_log import DELIVERED, Claim, Deliveries, Delivery, Full, Message
-from .webhook_sealed import Sealed
 from .webhook_sending import Outcome, Sender
 from .webhook_sign import EVENTS, TEST, callback_secret, envelope, event_id_of, headers, new_number, text_of
 
@@ -89,7 +89,7 @@ class Webhooks:
     ) -> None:
         self.endpoints = Endpoints(database, vault, clock, check=sender.check)
         self.log = Deliveries(database, vault, clock, lease=sender.seconds + _SPARE)
-        self.sealed = Sealed(database, vault)
+        self.sealed = Sealed(database, vault, WEBHOOKS)
         self.rebuild = rebuild
         self._database = database
         self._applications = applications

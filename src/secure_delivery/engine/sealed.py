@@ -1,11 +1,11 @@
-"""Everything of webhooks that is sealed, brought under a new master key.
+"""What is sealed in columns of webhooks and jobs, brought under a new master key.
 
 Knows: which columns hold sealed values, and the places that these open in. Must not know: what the values mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,31 +14,35 @@ from . import tables
 from .database import Database
 from .vault import Place, Vault, key_of
 
-_COLUMNS = (
+Columns = Sequence[tuple[sa.Table, str]]
+
+WEBHOOKS: Columns = (
     (tables.webhook, "secret"),
     (tables.webhook, "previous"),
     (tables.webhook_delivery, "url"),
     (tables.webhook_delivery, "body"),
 )
+JOBS: Columns = ((tables.job, "sealed"),)
 
 
 class Sealed:
-    """The sealed values of endpoints and deliveries. Thread-safe."""
+    """The sealed values of some columns, of tables with `id` and `application`. Thread-safe."""
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    def __init__(self, database: Database, vault: Vault, columns: Columns) -> None:
         self._database = database
         self._vault = vault
+        self._columns = columns
 
     def count(self) -> int:
         """How many there are."""
         with self._database.read() as connection:
-            return sum(connection.execute(_counted(table, field)).scalar_one() for table, field in _COLUMNS)
+            return sum(connection.execute(_counted(table, field)).scalar_one() for table, field in self._columns)
 
     def keys(self) -> set[str]:
         """The ids of the master keys that they are sealed under."""
         found: set[str] = set()
         with self._database.read() as connection:
-            for table, field in _COLUMNS:
+            for table, field in self._columns:
                 texts = connection.execute(sa.select(table.c[field]).where(table.c[field].is_not(None))).scalars()
                 found |= {key_of(text) for text in texts}
         return found
@@ -47,7 +51,7 @@ class Sealed:
         """Bring every value under the current master key; returns how many had to be changed. Can be interrupted anywhere and
         repeated (security promise 58). `progress` is called after each."""
         changed = 0
-        for table, field in _COLUMNS:
+        for table, field in self._columns:
             with self._database.read() as connection:
                 query = sa.select(table.c.id, table.c.application).where(table.c[field].is_not(None))
                 rows = connection.execute(query).all()
