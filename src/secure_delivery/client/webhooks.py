@@ -124,9 +124,10 @@ def receive_webhook(
         event = replace(event, event_id=str(event_id), keys=(f"id:{event_id}", digest))
     else:
         event = verify_webhook(body, sent.get("fs-timestamp"), sent.get("fs-signature"), secret, tolerance=tolerance, now=now)
-        event = replace(event, event_id=digest if event.id is None else f"evt_{event.id}", keys=(digest,))
+        named = () if event.id is None else (f"evt_{event.id}",)
+        event = replace(event, event_id=(*named, digest)[0], keys=(digest, *(f"id:{name}" for name in named)))
     if seen is not None:
-        # The first key decides. The others keep the same bytes from being shown again under the other signature.
+        # The first key decides. The others keep the same event from being shown again under the other signature.
         new = [seen.add(key, _KEPT) for key in event.keys]
         if not new[0]:
             raise WebhookError("The webhook was received before.", code="webhook_repeated")
