@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from sdk_authority import make_authority
 from sdk_wanted import JS, SAME, STORED, TASKS, check, content_of
-from sdk_world import BIG, DOMAIN, FILES, HELPERS, PHOTO, Place, Said
+from sdk_world import BIG, DOMAIN, FILES, HELPERS, PHOTO, Place, Said, needs_ffmpeg
 
 #: What npm says of the archive of this version.
 INTEGRITY = "sha512-MUTTcsapK5Uk9Y93GZrfspoO6aebix9m6Q2uigYLlNWaWvGZp7bY/1BmKw6PWgbJNrMcIwBmrUAONtcOJ6iT5Q=="
@@ -143,7 +143,20 @@ def test_keeping_metadata_needs_a_policy_even_where_nothing_else_does(js_said: S
     assert b"Maker" in content_of(value)
 
 
-@pytest.mark.parametrize("name", ["videoConvert", "addTask, a workflow"])
+def test_a_video_is_converted_by_the_address_that_begins_it(js_said: SaidOf, mode: str) -> None:
+    """The same address is asked again until the answer has a result, which is a file."""
+    needs_ffmpeg()
+    value = js_said(mode).value("Filelink videoConvert")
+    first, last, result = value["first"], value["last"], value["result"]
+    assert first.keys() >= {"status", "uuid", "timestamp", "data", "metadata"}
+    assert (last["status"], last["uuid"], last["timestamp"]) == ("completed", first["uuid"], first["timestamp"])
+    assert last["data"].keys() >= {"url", "thumb", "thumb100x100", "thumb200x200"}
+    assert last["data"]["url"].startswith(f"https://cdn.{DOMAIN}/")
+    assert (result["type"], content_of(result)[4:8]) == ("video/mp4", b"ftyp")
+    assert last["metadata"]["result"]["width"] == 320
+
+
+@pytest.mark.parametrize("name", ["addTask, a workflow"])
 def test_what_is_not_part_of_this_release_is_refused_in_a_sentence(js_said: SaidOf, mode: str, name: str) -> None:
     answer = js_said(mode).error(f"Filelink {name}")["answer"]
     assert 400 <= answer["status"] < 500 or answer["status"] == 501

@@ -137,7 +137,6 @@ const chains = {
   minifyJs: () => link(files.js).minifyJs({ mangle: false, gzip: false }),
   tags: () => signed(new filestack.Filelink(files.photo, key).setCname(domain), always).tags(),
   sfw: () => signed(new filestack.Filelink(files.photo, key).setCname(domain), always).sfw(),
-  videoConvert: () => link(files.css).videoConvert({ preset: "h264", width: 320 }),
   addTask: () => link().addTask("resize", { width: 100 }),
   "addTask, a workflow": () => link().setUseValidator(false).addTask("run_workflow", { id: order.workflow }),
   setBase64: () => link().resize({ width: 100 }).setBase64(true),
@@ -159,6 +158,17 @@ const chains = {
 };
 
 const links = Object.fromEntries(Object.entries(chains).map(([name, make]) => [`Filelink ${name}`, () => opened(make())]));
+links["Filelink videoConvert"] = async () => {
+  const made = link(files.video).videoConvert({ preset: "h264", width: 320 });
+  const first = await opened(made);
+  let last = first;
+  while (["pending", "started"].includes(last.data.status)) {
+    await new Promise((go) => setTimeout(go, 100));
+    last = await opened(made);
+  }
+  const url = last.data.data.url;
+  return { first: first.data, last: last.data, result: url ? await opened(link(url.split("/").pop())) : null };
+};
 links["Filelink bookkeeping"] = () => {
   const made = new filestack.Filelink(files.photo, key).resize({ width: 10 }).setCname(domain);
   const schema = Object.keys(made.getValidationSchema().properties).length;

@@ -9,8 +9,10 @@ import io
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import skimage.data
 from live import Server, picture, running
 from outside import Outside, ok
@@ -78,6 +81,26 @@ def with_exif() -> bytes:
     out = io.BytesIO()
     image.save(out, "JPEG", exif=exif)
     return out.getvalue()
+
+
+def clip() -> bytes:
+    """A second of moving picture with a tone, 160 by 120; without ffmpeg no video, and no test that looks at what became of it."""
+    if shutil.which("ffmpeg") is None:
+        return b"no video"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        sources = ("-f", "lavfi", "-i", "testsrc=size=160x120:rate=10:duration=1", "-f", "lavfi", "-i", "sine=duration=1")
+        command = ["ffmpeg", "-v", "error", *sources, "-pix_fmt", "yuv420p", "-shortest", str(path)]
+        subprocess.run(command, check=True, timeout=SECONDS)
+        return path.read_bytes()
+
+
+def needs_ffmpeg() -> None:
+    """Skip a test that looks at a converted video where there cannot be one; on CI there must be."""
+    if shutil.which("ffmpeg") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("ffmpeg is not installed")
+        pytest.skip("ffmpeg is not installed: converted videos are not tested")
 
 
 def _guarded(connection: socket.socket) -> None:
@@ -157,8 +180,9 @@ def standing(folder: Path) -> Iterator[Place]:
             "open": server.application(aliases=aliases),
             "secured": server.application(aliases=aliases, require_policy=True),
         }
+        files = {**FILES, "video": ("clip.mp4", clip())}
         place.files = {
-            mode: {name: str(place.put(mode, data, called).handle) for name, (called, data) in FILES.items()}
+            mode: {name: str(place.put(mode, data, called).handle) for name, (called, data) in files.items()}
             for mode in place.applications
         }
         yield place

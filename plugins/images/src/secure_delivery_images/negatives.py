@@ -11,8 +11,8 @@ HEAD = 4096  # bytes that suffice where a camera wrote the file
 
 #: Of formats that are TIFF files under a name of their own.
 EXTENSIONS = frozenset((
-    "3fr", "arw", "cr2", "dcr", "dng", "erf", "fff", "gpr", "iiq", "k25", "kdc", "mef", "mos", "nef", "nrw", "pef", "raw", "rwl",
-    "sr2", "srf", "srw",
+    "3fr", "arw", "cr2", "dcr", "dng", "erf", "fff", "gpr", "iiq", "k25", "kdc", "mef", "mos", "nef", "nrw", "pef", "raw",
+    "rwl", "sr2", "srf", "srw",
 ))  # fmt: skip
 _PHOTOMETRIC, _DNG_VERSION = 262, 50706  # tags (TIFF 6.0; DNG 1.4)
 _OF_SENSORS = (32803, 34892)  # photometric interpretations: colour filter array, linear raw (DNG 1.4)
