@@ -5,6 +5,9 @@ Knows: URLs and the files they work on. Must not know: how a picture is made.
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -22,13 +25,15 @@ _JS = b"// adds two numbers\nfunction add(first, second) {\n  const sum = first 
 
 @dataclass(frozen=True, slots=True)
 class SourceOf:
-    """A file that the gallery works on: its name, and where its bytes are."""
+    """A file that the gallery works on: its name, and where its bytes are, or how they are made."""
 
     filename: str
-    content: Path | bytes
+    content: Path | bytes | Callable[[], bytes]
 
     def read(self) -> bytes:
-        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+        if isinstance(self.content, Path):
+            return self.content.read_bytes()
+        return self.content if isinstance(self.content, bytes) else self.content()
 
 
 def _camera() -> bytes:
@@ -44,6 +49,18 @@ def _camera() -> bytes:
 _PHOTOS = ROOT / "plugins" / "intelligence" / "tests" / "photos"
 _SAMPLES = ROOT / "examples" / "flask_app" / "samples"
 _PAPERS = ROOT / "examples" / "starlette_app" / "samples"
+
+
+def _clip() -> bytes:
+    """Two seconds of a slow look across a lake, with a tone."""
+    looking = "scale=960:-2,crop=480:270:x=120*t:y=180"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        sources = ["-loop", "1", "-framerate", "25", "-i", str(_SAMPLES / "misty-lake.webp"), "-f", "lavfi", "-i", "sine"]
+        command = ["ffmpeg", "-v", "error", *sources, "-t", "2", "-vf", looking, "-pix_fmt", "yuv420p", str(path)]
+        subprocess.run(command, check=True, timeout=60)  # noqa: S603 - every word is ours
+        return path.read_bytes()
+
 
 SOURCES = {
     "photo": SourceOf("sample.jpg", ROOT / "src" / "secure_delivery" / "engine" / "assets" / "sample.jpg"),
@@ -61,6 +78,7 @@ SOURCES = {
     "script": SourceOf("script.js", _JS),
     "camera": SourceOf("camera.jpg", _camera()),
     "words": SourceOf("words.txt", b"https://secure-delivery.example.org/"),
+    "clip": SourceOf("clip.mp4", _clip),
 }
 
 
@@ -73,7 +91,7 @@ WEB_PAGE = b"""<!doctype html><title>A page</title><body style="margin:0;font:16
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One thing to look at. `chain` is the URL's tasks, `{name}` in it the handle of a source; `source` names one source, or
-    several joined by `+`; `file` is the picture's name, empty where the answer is shown as text."""
+    several joined by `+`; `file` is the picture's name, empty where the answer is shown as text. Jobs have both."""
 
     family: str
     task: str
@@ -196,6 +214,21 @@ ENTRIES: tuple[Entry, ...] = (
         ("minify_css", "minify_css", "", "style", ""),
         ("minify_js", "minify_js", "", "script", ""),
         ("urlscreenshot", "urlscreenshot=width:480,height:320,mode:window", "a picture of a page", "page", "png"),
+    ),
+    *_pictures(
+        "Video and sound",
+        (
+            "video_convert",
+            "video_convert=preset:webm,width:320,clip_length:00:00:01",
+            "a job: open the URL again until the answer is this one; the picture is the result's `thumb`",
+            "clip",
+        ),
+        (
+            "video_playlist",
+            "video_playlist=preset:hls.variant,clip_length:00:00:01",
+            "the other name of it; `url` is a playlist that leads to every size",
+            "clip",
+        ),
     ),
     *_pictures(
         "Intelligence",

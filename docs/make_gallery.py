@@ -4,8 +4,8 @@ Knows: for each task something worth looking at, and how the server's parts run 
 them. `gallery_entries` holds what is shown.
 
 Each URL is read by the server's grammar, bound to the installed tasks and run by a confined decoder, so that the page cannot
-show what the engine does not do. Answers in JSON are shown as they came. A page of HTML is opened in a browser, and its
-picture is what one sees.
+show what the engine does not do. Answers in JSON are shown as they came, those of jobs without what differs each time. A page
+of HTML is opened in a browser, and its picture is what one sees.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ import re
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from gallery_entries import CONTROLS, ENTRIES, SOURCES, WEB_PAGE, Entry
 from make_tables import installed, params_table
 from rich.progress import track
 
 from secure_delivery.engine import Engine, build
-from secure_delivery.engine.convert import bind
+from secure_delivery.engine.conversion_job import KIND, conversion_object
+from secure_delivery.engine.convert import Plan, bind
 from secure_delivery.engine.files import Target
+from secure_delivery.engine.job_records import ENDED
 from secure_delivery.engine.records import FileLink
 from secure_delivery.engine.settings import Settings
 from secure_delivery.engine.sources import SourceFile
@@ -88,7 +92,7 @@ def _says(transformation: object) -> str:
 def _shown(entry: Entry, answers: Mapping[str, str]) -> str:
     url = f"`/{entry.chain}`" + (f": {entry.says}" if entry.says else "")
     if entry.file:
-        return f"![{entry.task}: {entry.says or entry.chain}](gallery/{entry.file}){{ loading=lazy }}\n\n{url}"
+        url = f"![{entry.task}: {entry.says or entry.chain}](gallery/{entry.file}){{ loading=lazy }}\n\n{url}"
     answer = answers.get(entry.chain)
     return url if answer is None else f"{url}\n\n```json\n{answer}\n```"
 
@@ -127,6 +131,8 @@ class Studio:
         url = self.url(entry)
         plan = bind(self.engine.registry, url.tasks)
         source = url.source
+        if plan.lengthy:
+            return json.dumps(self._converted(plan, entry), ensure_ascii=False).encode(), "application/json"
         if source is None:
             sources = [SourceFile.of_bytes(b"")]
         elif source.kind is SourceKind.EXTERNAL:
@@ -137,6 +143,24 @@ class Studio:
         rendition = self.engine.renditions.get(self.application, sources, plan)
         with self.engine.renditions.open(rendition) as stream:
             return stream.read(), rendition.mimetype
+
+    def _converted(self, plan: Plan, entry: Entry) -> dict[str, Any]:
+        """The last answer to a URL that begins a job. Its picture is kept here."""
+        (step,), link = plan.steps, self.links[entry.source]
+        request = {"task": step.name, "options": dict(step.options), "sources": [{"handle": link.handle}]}
+        jobs = self.engine.jobs
+        job, _ = jobs.submit(self.application.api_key, KIND, request, cost="heavy")
+        while job.state not in ENDED:
+            time.sleep(0.1)
+            job = jobs.jobs.get(job.id)
+        answer = conversion_object(job, lambda handle: f"https://files.example.org/{handle}")
+        if job.result is None:
+            raise ValueError(answer["error"])
+        with self.engine.files.open(self.engine.files.find(job.result["thumbs"]["thumb"])) as stream:
+            (FOLDER / entry.file).write_bytes(stream.read())
+        answer["uuid"] = answer["timestamp"] = "…"
+        answer["data"] = {name: re.sub(r"[^/]+$", "HANDLE", address) for name, address in answer["data"].items()}
+        return answer
 
 
 class _Page(BaseHTTPRequestHandler):
@@ -170,6 +194,7 @@ def studio() -> Iterator[Studio]:
     with tempfile.TemporaryDirectory() as data, web_page() as address:
         engine = build(Settings.read({"data": data, "fetch_allow": [address]}))
         try:
+            engine.jobs.start()
             application, _ = engine.records.create_application("gallery")
             made = Studio(engine, application, f"http://{address}/")
             for name, source in SOURCES.items():

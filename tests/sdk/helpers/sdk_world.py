@@ -84,7 +84,7 @@ def with_exif() -> bytes:
 
 
 def clip() -> bytes:
-    """A second of moving picture with a tone, 160 by 120; without ffmpeg no video, and no test that looks at what became of it."""
+    """A second of moving picture with a tone, 160 by 120. Without ffmpeg it is none, and tests of its results are skipped."""
     if shutil.which("ffmpeg") is None:
         return b"no video"
     with tempfile.TemporaryDirectory() as folder:
