@@ -383,6 +383,10 @@ def test_what_is_over_is_sent_once_more_with_its_id_and_with_all_tries_anew(room
     assert [each.number for each in room.webhooks.log.tries(name)] == [1, 2, 3, 4, 5, 6, 7]
 
 
+def unknown(application: str, job: str) -> bytes | None:
+    raise NotFound
+
+
 def test_a_preview_is_told_once_more_from_the_record_of_its_job(database: Database) -> None:
     known: dict[tuple[str, str], bytes] = {}
     room = Room(database, rebuild=lambda application, job: known.get((application, job)))
@@ -397,9 +401,10 @@ def test_a_preview_is_told_once_more_from_the_record_of_its_job(database: Databa
         assert not room.webhooks.log.one(first).kept
         with pytest.raises(Conflict, match="not kept"):
             room.webhooks.redeliver(lost)
-        room.webhooks.rebuild = None
-        with pytest.raises(Conflict):
-            room.webhooks.redeliver(first)
+        for rebuild in (None, unknown):
+            room.webhooks.rebuild = rebuild
+            with pytest.raises(Conflict):
+                room.webhooks.redeliver(first)
     one, _, again = posts(web)
     assert (again.body, again.event_id) == (one.body, one.event_id)
 

@@ -162,3 +162,19 @@ def test_a_secret_that_cannot_be_opened_is_a_failed_try_like_any_other(room: Roo
     assert not room.webhooks.deliver(name)
     assert room.webhooks.log.one(name).state == "waiting"
     assert room.webhooks.log.one(name).answer == "This server failed."
+
+
+def test_first_tries_are_made_side_by_side(room: Room) -> None:
+    """Each receiver answers when all of them were asked: one after the other none would ever be."""
+    together = threading.Barrier(3, timeout=30)
+
+    def answered(connection: Any) -> None:
+        together.wait()
+        connection.sendall(ok())
+
+    with Outside({"/hook": answered}) as web:
+        mine = room.application()
+        for _ in range(3):
+            room.webhooks.endpoints.add(mine, web.url("/hook"))
+        room.webhooks.first_tries([*room.tell(mine, hold=60.0), "wd_of_nobody"])
+    assert [each.state for each in log(room, mine)] == ["delivered"] * 3
