@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..engine import Engine
-from ..engine.job_records import Job
+from ..engine.job_records import ENDED, OPEN, Job
+from ..gate.errors import ConfigurationError
 from .output import AsJson, Config, engine_for, err, out, say, say_json, say_table
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: previews and conversions.")
@@ -40,6 +41,8 @@ def list_jobs(
 ) -> None:
     """The newest jobs."""
     states = ("failure",) if dead else tuple(state or ())
+    if unknown := sorted({*states} - {*OPEN, *ENDED}):
+        raise ConfigurationError(f"there is no state {', '.join(unknown)}; there are: {', '.join((*OPEN, *ENDED))}")
     with engine_for(config) as engine:
         jobs, _ = engine.jobs.jobs.page(application, states=states, most=most)
         if as_json:

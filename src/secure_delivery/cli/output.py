@@ -33,6 +33,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 Key = Annotated[str, typer.Argument(metavar="API_KEY", help="API key of the application.")]
 
 
+def shown(text: object) -> str:
+    """A name that a stranger may have given, as one line that does nothing to a terminal and that any terminal takes."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+
+
 def complain(sentence: str) -> None:
     """A fault, on standard error."""
     err.print(Text("error: ", style="bold red") + Text(sentence))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..gate.errors import ConfigurationError
+from ..gate.errors import ConfigurationError, VaultError
 from ..gate.model import Limits
 from ..plugin.manager import Registry, load
 from ..plugin.protocols import Event, Swept, WorkLimits
@@ -217,7 +217,10 @@ def _jobs(
     """The table of jobs, and the hands of this process. Decoders for jobs start with the first one."""
 
     def limits_of(api_key: str) -> Limits | None:
-        found = records.application(api_key)
+        try:
+            found = records.application(api_key)
+        except VaultError:  # its secrets do not open: its jobs fail, and those of others go on
+            return None
         return None if found is None else found.limits
 
     jobs = Jobs(database, vault, clock, limits_of=limits_of)

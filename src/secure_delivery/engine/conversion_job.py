@@ -9,6 +9,7 @@ The result is a file of the application, like any that was uploaded; only what a
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -45,6 +46,8 @@ _STATUS = {"waiting": "pending", "queued": "pending", "started": "started", "suc
 _FIRST_TRY = 30.0  # seconds for which the job's own worker is the one who delivers
 _PLAYLIST = "application/vnd.apple.mpegurl"
 _MOST_PLAYLIST = 4 << 20  # bytes
+_MOST_STREAMS = 100
+_WORD = re.compile(r"[A-Za-z0-9 _.,:()/+-]{1,40}")
 
 
 class Enveloping(Protocol):
@@ -107,7 +110,7 @@ class ConversionWorker:
         shown = made[-1] if len(made) > 1 else made[0]  # of a playlist, the picture is in one of its parts
         frames = int(extra.get("frames") or 1)
         result["thumbs"], result["frames"] = self._thumbnails(held, application, shown, output, frames)
-        result["metadata"] = extra.get("metadata") or {"result": {}, "source": {}}
+        result["metadata"] = _statistics(extra.get("metadata"))
         held.step("uploaded")
         return Done(result=result)
 
@@ -253,7 +256,7 @@ class ConversionWorker:
                 continue
             name = f"{kind}.jpg" if picture.page == 1 else f"{kind}-{picture.page}.jpg"
             one = MadeFile(name=name, mimetype="image/jpeg", offset=picture.offset, length=picture.length)
-            handle = derived_handle(held.job.id, name)
+            handle = derived_handle(held.job.id, f"thumbnails/{name}")  # no companion is called so
             self._put(held, application, one, picture.read(), name, handle, {})
             if kind == "thumb":
                 whole.append(handle)
@@ -297,6 +300,24 @@ def conversion_object(job: Job, address: Callable[[str], str]) -> dict[str, Any]
     if answer["status"] == "failed":
         answer["error"] = dict(job.error or {})
     return answer
+
+
+def _statistics(metadata: Any) -> dict[str, Any]:
+    """What of the facts about source and result may be recorded: sizes, times and codecs. Titles and names of people, which
+    tags hold, are content."""
+    told = metadata if isinstance(metadata, Mapping) else {}
+    return {side: _facts(told.get(side)) for side in ("result", "source")}
+
+
+def _facts(facts: Any) -> dict[str, Any]:
+    """Numbers and short words, those of the streams, too."""
+    found: dict[str, Any] = {}
+    for name, value in facts.items() if isinstance(facts, Mapping) else ():
+        if isinstance(value, int | float) or (isinstance(value, str) and _WORD.fullmatch(value)):
+            found[name] = value
+        elif name == "streams" and isinstance(value, list):
+            found[name] = [_facts(stream) for stream in value[:_MOST_STREAMS]]
+    return found
 
 
 def _by_pattern(pattern: str | None, *, search: bool) -> Callable[[str], None] | None:

@@ -14,15 +14,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from ..gate.errors import NotFound, StorageFault
+from ..gate.errors import NotFound, SecureDeliveryError, StorageFault
 from ..gate.model import Application
 from ..plugin.protocols import Draft, Placing, Receiving
 from .files import Files, Target
 from .incoming import Access
-from .names import effective_path
+from .names import clean_name, effective_path
 from .records import FileLink
 from .storages import Room
 
+_LONGEST_STEM = 180  # bytes of UTF-8: what follows has to stay, for it tells results of one file apart
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -114,6 +115,37 @@ class Handover:
         return Put(handle=link.handle, storage=link.storage, key=link.key, size=link.size)
 
 
+class Names:
+    """The names of one file's results: `STEM_REST`, each once, also where case does not count.
+
+    `stem` is the name of the file without its extension; what follows it may come from inside the file. Names are the same
+    each time when they are asked for in the same order.
+    """
+
+    def __init__(self, stem: str, *taken: str) -> None:
+        self._stem = _first(clean_name(stem), _LONGEST_STEM)
+        self._taken = {name.casefold() for name in taken}
+
+    def of(self, rest: str) -> str:
+        """A name that none has so far."""
+        # Folders inside `rest` would leave nothing but its last part, which could be the name of another result.
+        head, dot, ending = clean_name(rest.replace("\\", "_").replace("/", "_")).rpartition(".")
+        head, ending = _first(head, 44), _first(ending, 16)
+        number = 1
+        while (name := self._numbered(head, number, dot + ending)).casefold() in self._taken:
+            number += 1
+        self._taken.add(name.casefold())
+        return name
+
+    def _numbered(self, head: str, number: int, ending: str) -> str:
+        return clean_name(f"{self._stem}_{head}{'' if number == 1 else f'~{number}'}{ending}")
+
+
+def _first(text: str, most: int) -> str:
+    """As many of the first characters as fit into some bytes."""
+    return text.encode("utf-8", "ignore")[:most].decode("utf-8", "ignore")
+
+
 def read_result(files: Files, put: Mapping[str, Any], most: int) -> bytes | None:
     """The bytes of a result, at most so many; None where they cannot be read: a bucket that only takes, a file that is gone."""
     try:
@@ -127,7 +159,7 @@ def read_result(files: Files, put: Mapping[str, Any], most: int) -> bytes | None
             stream = storage.open(str(put["key"]), length=most)
         with stream:
             return stream.read(most)
-    except (NotFound, StorageFault):
+    except SecureDeliveryError:
         return None
 
 

@@ -19,7 +19,6 @@ from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..gate.errors import SecureDeliveryError
 from .job_bell import LONGEST, Bell
 from .job_leases import Leases
 from .job_records import Job
@@ -127,8 +126,8 @@ class JobPool:
         while not self._over.is_set():
             try:
                 jobs = self._leases.claim(self._name, 1, self._runner.kinds, costs)
-            except SQLAlchemyError as error:
-                logger.warning("no jobs can be taken at the moment: %s", type(error).__name__)
+            except Exception as error:
+                _grumble("no jobs can be taken at the moment", error)
                 return
             if not jobs:
                 return
@@ -150,8 +149,8 @@ class JobPool:
                 continue
             try:
                 jobs = self._leases.claim(self._name, free, self._runner.kinds)
-            except SQLAlchemyError as error:
-                logger.warning("no jobs can be taken at the moment: %s", type(error).__name__)
+            except Exception as error:  # nothing may end this thread: nobody would see that no job is begun any more
+                _grumble("no jobs can be taken at the moment", error)
                 self._over.wait(LONGEST)
                 continue
             with self._state:
@@ -187,7 +186,7 @@ class JobPool:
     def _run_one(self, job: Job) -> None:
         try:
             self._prepare()
-        except SecureDeliveryError as error:  # decoders cannot be started; elsewhere they may
+        except Exception as error:  # decoders cannot be started; elsewhere they may
             logger.error("jobs cannot be begun here: %s", error)
             with suppress(Exception):  # the lease would end by itself
                 self._leases.again(job, _LATER, begun=False)
@@ -209,8 +208,8 @@ class JobPool:
                     renewed = time.monotonic()
                     self._leases.beat([(job.id, job.fence) for job in self._held().values()])
                 self._runner.keep()
-            except SQLAlchemyError as error:
-                logger.warning("leases cannot be renewed at the moment: %s", type(error).__name__)
+            except Exception as error:
+                _grumble("leases cannot be renewed at the moment", error)
 
     def _look(self) -> None:
         """Look the table over every second. Telling of what is found may take a while when a broker is away, so it is not done
@@ -220,5 +219,11 @@ class JobPool:
                 if moved := self._leases.promote():
                     self._bell.ring()
                     self._moved(moved)
-            except SQLAlchemyError as error:
-                logger.warning("the table of jobs cannot be looked over at the moment: %s", type(error).__name__)
+            except Exception as error:
+                _grumble("the table of jobs cannot be looked over at the moment", error)
+
+
+def _grumble(sentence: str, error: Exception) -> None:
+    """Log what goes by itself in a word, and what is a fault of ours with its traceback."""
+    ours = not isinstance(error, SQLAlchemyError)
+    logger.log(logging.ERROR if ours else logging.WARNING, "%s: %s", sentence, type(error).__name__, exc_info=ours)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..gate.errors import Busy, NotFound, Overloaded, SecureDeliveryError, SourceFault, StorageFault, StorageRefused, TimedOut
@@ -286,7 +286,12 @@ class JobRunner:
         job = _as_ended(held.job, state, result, error, self._leases.now())
 
         def beside(connection: Connection) -> None:
-            deliveries.extend(worker.report(connection, job, held.request, told))
+            try:
+                deliveries.extend(worker.report(connection, job, held.request, told))
+            except SQLAlchemyError:
+                raise
+            except Exception:  # else the job could never end: it would be begun again for ever
+                logger.exception("job %s: its webhooks could not be written down", job.id)
 
         traces = held.taken()
         self._leases.finish(

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from ..gate.errors import BadRequest, SecureDeliveryError
 from ..gate.model import Application, Limits, Secret, SecretRing
 from ..plugin.manager import Registry, load
 from ..plugin.protocols import WorkLimits
+from .handover import Names
 from .matching import extension
 from .names import clean_name
 from .page_results import replaced
@@ -63,32 +66,40 @@ class LocalPreviews:
         target: Path,
         *,
         stem: str | None = None,
+        keep: Collection[tuple[int, int]] = (),
         progress: Callable[[str], None] = lambda _: None,
     ) -> LocalPreview:
         """Preview a file into a folder: `STEM_SIZE-PAGE.FORMAT` and `STEM.json`, the stem of its name unless given.
 
-        What is wrong with the file is in the result.
+        `keep` are files (device and inode) that are not replaced, and neither is the file itself. What is wrong with the file
+        is in the result.
         """
         try:
-            return self._made(path, order, target, stem or stem_of(path), progress)
+            return self._made(path, order, _Folder(target, {*keep, identity(path)}), stem or stem_of(path), progress)
         except SecureDeliveryError as fault:
             return LocalPreview(file=path, fault=fault)
         except OSError as error:
             return LocalPreview(file=path, fault=BadRequest(str(error), public=error.strerror or "It cannot be read."))
 
-    def _made(self, path: Path, order: PreviewOrder, target: Path, stem: str, progress: Callable[[str], None]) -> LocalPreview:
-        with path.open("rb") as stream:
-            kind = sniff(stream.read(HEAD), path.name)
-        file = LocalFile(path=path, mimetype=kind, filename=clean_name(path.name), size=path.stat().st_size)
+    def _made(
+        self, path: Path, order: PreviewOrder, target: _Folder, stem: str, progress: Callable[[str], None]
+    ) -> LocalPreview:
+        filename = clean_name(path.name)
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:  # a pipe must not hang us
+            facts = os.fstat(stream.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise BadRequest(f"{path} is no regular file", public="It is not a regular file.")
+            kind = sniff(stream.read(HEAD), filename)
+        file = LocalFile(path=path, mimetype=kind, filename=filename, size=facts.st_size)
+        names = Names(stem, document := clean_name(f"{stem}.json"))
         folder = Path(tempfile.mkdtemp(dir=self._scratch))
         try:
             made = self._previews.make(self._nobody, file, order, folder, progress=progress)
             pictures = []
             told: list[dict[str, Any]] = []
             for picture in made.pictures:
-                name = clean_name(f"{stem}_{picture.size.name}-{picture.page}.{made.format}")
-                _write(target / name, picture.read())
-                pictures.append(target / name)
+                name = names.of(f"{picture.size.name}-{picture.page}.{made.format}")
+                pictures.append(target.write(name, picture.read()))
                 told.append(
                     {
                         "file": name,
@@ -100,21 +111,20 @@ class LocalPreviews:
                 )
             attached = {}
             for one in made.attached:
-                name = clean_name(f"{stem}_{one.name}")
-                _write(target / name, one.read())
-                attached[one.token] = name
+                attached[one.token] = name = names.of(one.name)
+                target.write(name, one.read())
             sections = replaced(dict(made.sections), attached)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        document = target / clean_name(f"{stem}.json")
         value = {
             "previewer": made.previewer,
             "problems": {"previewers": list(made.faults), "metadata": dict(made.problems)},
             "thumbnails": told,
             "original_file": {**described(file, made.total), "metadata": sections},
         }
-        _write(document, [json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace")])
-        return LocalPreview(file=path, pictures=tuple(pictures), document=document, previewer=made.previewer)
+        text = json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+        written = target.write(document, [text])
+        return LocalPreview(file=path, pictures=tuple(pictures), document=written, previewer=made.previewer)
 
 
 @contextmanager
@@ -158,7 +168,32 @@ def stem_of(path: Path) -> str:
     return path.name[: -len(ending) - 1] if ending else path.name
 
 
-def _write(path: Path, pieces: Any) -> None:
-    with path.open("wb") as into:
-        for piece in pieces:
-            into.write(piece)
+def identity(path: Path) -> tuple[int, int]:
+    """What tells a file from all others. Raises `OSError`."""
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino
+
+
+class _Folder:
+    """A folder that results are written to, and nowhere else: a link that lies there is replaced, not followed."""
+
+    def __init__(self, path: Path, keep: Collection[tuple[int, int]]) -> None:
+        self._path = path
+        self._keep = keep
+
+    def write(self, name: str, pieces: Iterable[bytes]) -> Path:
+        """Write a file whole, or not at all. Raises `OSError`, `BadRequest` for one that is to be kept."""
+        path = self._path / name
+        with suppress(FileNotFoundError):
+            facts = path.lstat()
+            if (facts.st_dev, facts.st_ino) in self._keep:
+                raise BadRequest(f"{path} is a source", public=f"Its result {name} would replace a file that is previewed.")
+        draft = self._path / f".{secrets.token_hex(8)}.part"
+        try:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb") as into:
+                for piece in pieces:
+                    into.write(piece)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        return path

@@ -9,14 +9,18 @@ Offsets are checked against the file, numbers against what was asked, names agai
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from ..gate.errors import Corrupt
+from .page_work import MOST_ATTACHED, MOST_PICTURES
 
 _LONGEST = 24 << 20  # bytes of a document
+_MOST_MARKS = 2_000_000  # commas and brackets: what a document may become in memory
+_DEEPEST = 64  # levels; the deepest section has 40
 _MOST_EXTRA = 64 * 1024  # bytes of what is told of a conversion and recorded
 _SIDE = 100_000
 _MOST_TOTAL = 10_000_000
@@ -58,13 +62,21 @@ class Attachment:
     length: int
 
 
-def read_drawn(output: BinaryIO, extra: Mapping[str, Any], *, names: Collection[str], readers: Collection[str]) -> Drawn:
-    """The document of a `preview:` task. Raises `Corrupt`."""
+def read_drawn(
+    output: BinaryIO,
+    extra: Mapping[str, Any],
+    *,
+    names: Collection[str],
+    readers: Collection[str],
+    wanted: Callable[[int], Sequence[int]],
+) -> Drawn:
+    """The document of a `preview:` task. `wanted` gives the pages that were asked for of a file with so many. Raises
+    `Corrupt`."""
     document, end = _document(output, extra)
     total = _number(document.get("total"), 0, _MOST_TOTAL)
     pages: dict[int, tuple[int, int]] = {}
     pieces: list[Piece] = []
-    last = 0
+    last = begin = 0
     for page in _list(document.get("pages")):
         number = _number(page.get("page"), last + 1, max(total, last + 1))
         last = number
@@ -72,7 +84,11 @@ def read_drawn(output: BinaryIO, extra: Mapping[str, Any], *, names: Collection[
         pictures = _list(page.get("pictures"))
         if [one.get("size") for one in pictures] != list(names):
             raise Corrupt("the decoder made other sizes than were asked for")
-        pieces += [_piece(number, one, end) for one in pictures]
+        for one in pictures:
+            pieces.append(_piece(number, one, begin, end))
+            begin = pieces[-1].offset + pieces[-1].length
+    if len(pieces) > MOST_PICTURES or not pages.keys() <= {*wanted(max(total, last))}:
+        raise Corrupt("the decoder made other pages than were asked for")
     sections = document.get("sections")
     faults = document.get("faults")
     if not isinstance(sections, dict) or not isinstance(faults, dict) or not {*sections, *faults} <= {*readers}:
@@ -86,13 +102,17 @@ def read_section(output: BinaryIO, extra: Mapping[str, Any]) -> tuple[Any, tuple
     document, end = _document(output, extra)
     if "value" not in document:
         raise Corrupt("the decoder's section is missing")
-    found = []
+    found: list[Attachment] = []
+    begin = 0
     for one in _list(document.get("attached")):
         token, name = one.get("token"), one.get("name")
         if not isinstance(token, str) or not _TOKEN.fullmatch(token) or not isinstance(name, str):
             raise Corrupt("the decoder attached something without a name")
-        offset, length = _span(one, end)
+        offset, length = _span(one, begin, end)
+        begin = offset + length
         found.append(Attachment(token=token, name=name[:200], offset=offset, length=length))
+    if len(found) > MOST_ATTACHED or len({one.token for one in found}) != len(found):
+        raise Corrupt("the decoder attached too much")
     return document["value"], tuple(found)
 
 
@@ -109,14 +129,18 @@ class MadeFile:
 def read_files(output: BinaryIO, extra: Mapping[str, Any]) -> tuple[tuple[MadeFile, ...], Mapping[str, Any]]:
     """The document of a `files:` task: the files, the main one first, and what it said besides. Raises `Corrupt`."""
     document, end = _document(output, extra)
-    found = []
+    found: list[MadeFile] = []
+    begin = 0
     for one in _list(document.get("files")):
         name, mimetype = one.get("name"), one.get("mimetype")
         if not isinstance(name, str) or not isinstance(mimetype, str) or not _MIMETYPE.fullmatch(mimetype):
             raise Corrupt("the decoder gave a file an impossible name or type")
-        offset, length = _span(one, end)
-        found.append(MadeFile(name=name[:300], mimetype=mimetype, offset=offset, length=length))
-    if not found or len({one.name for one in found}) != len(found):
+        if not 0 < len(name) <= 300 or not name.isprintable() or "/" in name:
+            raise Corrupt("the decoder gave a file an impossible name")
+        offset, length = _span(one, begin, end)
+        begin = offset + length
+        found.append(MadeFile(name=name, mimetype=mimetype, offset=offset, length=length))
+    if not 0 < len(found) <= MOST_ATTACHED + 1 or len({one.name for one in found}) != len(found):
         raise Corrupt("the decoder made no file, or two of one name")
     more = document.get("extra")
     return tuple(found), more if isinstance(more, dict) and len(json.dumps(more)) < _MOST_EXTRA else {}
@@ -143,27 +167,57 @@ def _document(output: BinaryIO, extra: Mapping[str, Any]) -> tuple[dict[str, Any
     offset = _number(place[0], 0, size)
     length = _number(place[1], 1, min(_LONGEST, size - offset))
     output.seek(offset)
-    try:
-        document = json.loads(output.read(length), parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        raise Corrupt("the decoder's document is not JSON") from None
+    document = _loaded(output.read(length))
     if not isinstance(document, dict):
         raise Corrupt("the decoder's document is no object")
     return document, offset
 
 
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
+def _loaded(data: bytes) -> Any:
+    """JSON that can be written down and sent as it is: no infinite numbers, no halves of characters, no abyss."""
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > _MOST_MARKS:
+        raise Corrupt("the decoder's document has too many values")
+    try:
+        document = json.loads(data.decode("ascii"), parse_constant=_number_of, parse_float=_number_of)
+        if re.search(rb"\\u[dD][89a-fA-F]", data):  # characters outside the first plane, as a rule
+            text = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+            document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Corrupt("the decoder's document is not JSON") from None
+    if not _shallow(document):
+        raise Corrupt("the decoder's document is nested too deeply")
+    return document
 
 
-def _piece(page: int, one: Mapping[str, Any], end: int) -> Piece:
-    offset, length = _span(one, end)
+def _number_of(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not JSON")
+    return number
+
+
+def _shallow(document: Any) -> bool:
+    """Whether a value has few enough levels for whoever walks through it. Goes level by level, not into itself."""
+    level = [document] if isinstance(document, dict | list) else []
+    for _ in range(_DEEPEST):
+        inner: list[Any] = []
+        for value in level:
+            inner += value.values() if isinstance(value, dict) else value
+        level = [value for value in inner if isinstance(value, dict | list)]
+        if not level:
+            return True
+    return False
+
+
+def _piece(page: int, one: Mapping[str, Any], begin: int, end: int) -> Piece:
+    offset, length = _span(one, begin, end)
     width, height = (_number(one.get(side), 1, _SIDE) for side in ("width", "height"))
     return Piece(page=page, size=str(one["size"]), offset=offset, length=length, width=width, height=height)
 
 
-def _span(one: Mapping[str, Any], end: int) -> tuple[int, int]:
-    offset = _number(one.get("offset"), 0, end)
+def _span(one: Mapping[str, Any], begin: int, end: int) -> tuple[int, int]:
+    """Where a part is. Parts come one after the other: bytes that count twice would make a small file a large bill."""
+    offset = _number(one.get("offset"), begin, end)
     return offset, _number(one.get("length"), 1, end - offset)
 
 

@@ -19,16 +19,15 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sqlalchemy.engine import Connection
 
-from ..gate.errors import NotFound
+from ..gate.errors import BadRequest, NotFound
 from ..gate.model import Application
 from ..gate.policy import Call
 from .fetch import Fetcher
 from .files import Files
-from .handover import Handover, Put, read_result
+from .handover import Handover, Names, Put, read_result
 from .job_records import Job
 from .job_run import Done, Held
 from .matching import extension
-from .names import clean_name
 from .page_results import replaced
 from .preview_object import Address, preview_object
 from .preview_order import PreviewOrder
@@ -186,16 +185,16 @@ class PreviewWorker:
             headers=order.headers,
             check=held.check,
         )
-        stem = file.filename.rpartition(".")[0] if extension(file.filename) else file.filename
+        names = Names(file.filename.rpartition(".")[0] if extension(file.filename) else file.filename, METADATA)
         address = self.address(application, order.base)
         thumbnails = []
         for picture in made.pictures:
-            name = clean_name(f"{stem[:120]}_{picture.size.name}-{picture.page}.{made.format}")
+            name = names.of(f"{picture.size.name}-{picture.page}.{made.format}")
             put = self._put(held, handover, name, _MIMETYPES[made.format], picture)
             thumbnails.append(_thumbnail(picture, put))
         addresses = {}
         for one in made.attached:
-            put = self._put(held, handover, clean_name(f"{stem[:80]}_{one.name[:80]}"), "image/png", one)
+            put = self._put(held, handover, names.of(one.name), "image/png", one)
             addresses[one.token] = address(put.plain()) or ""
         sections = replaced(dict(made.sections), addresses)
         result: dict[str, Any] = {
@@ -290,8 +289,13 @@ def cost_of(order: PreviewOrder) -> str:
 
 
 def without_credentials(url: str) -> tuple[str, dict[str, str]]:
-    """A URL without the name and password in it, and the header that says them (RFC 7617): they are for the origin alone."""
-    parts = urlsplit(url)
+    """A URL without the name and password in it, and the header that says them (RFC 7617): they are for the origin alone.
+
+    Raises `BadRequest` for what is no URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise BadRequest("no URL", public="The URL of the source is not a plain http or https URL.") from None
     userinfo, at, host = parts.netloc.rpartition("@")
     if not at:
         return url, {}

@@ -18,12 +18,14 @@ from typing import Any
 from ..gate.errors import BadRequest
 from ..plugin.previewing import PageRange
 from .database import check_text
+from .names import effective_path
 
 #: What a request may call a format, and what results are called: `jpeg` stays `jpeg`, since names of results show it.
 FORMATS = ("jpg", "jpeg", "png", "webp", "avif")
 MOST_SIZES = 30
 MOST_SECTIONS = 30
-_MOST_DATA = 64 * 1024  # bytes of `data` as JSON
+_MOST_DATA = 64 * 1024  # bytes of `data`, and of `metadata_options`, as JSON
+_LONGEST_FOLDER = 600  # bytes: with the name of a result it has to fit into a key of a storage
 _LONGEST_URL = 8_192
 _SIDE = 10_000  # pixels
 _SIZE = re.compile(r"(?:([0-9]{1,6}))?(?:x([0-9]{1,6}))?(>)?")
@@ -147,7 +149,7 @@ def _sizes(value: Any, spare: Any) -> tuple[Size, ...]:
 def _size(entry: Any) -> Size:
     if isinstance(entry, bool) or not isinstance(entry, str | int | float):
         raise FieldError("sizes", "A size is WIDTHxHEIGHT, WIDTH, xHEIGHT, one of these with a trailing >, or original.")
-    text = str(int(entry)) if isinstance(entry, float) and entry == int(entry) else str(entry).strip()
+    text = str(int(entry)) if isinstance(entry, float) and entry.is_integer() else str(entry).strip()
     if text.lower() in ("", "original"):
         return Size()
     match = _SIZE.fullmatch(text.lower())
@@ -186,7 +188,7 @@ def _options(value: Any) -> dict[str, Any]:
         return {}
     if not isinstance(value, Mapping) or not all(isinstance(one, Mapping) for one in value.values()):
         raise FieldError("metadata_options", "An object of objects is wanted, one for each section.")
-    _check("metadata_options", json.dumps(value, ensure_ascii=False))
+    _written("metadata_options", value)
     return {str(name): dict(one) for name, one in value.items()}
 
 
@@ -218,6 +220,12 @@ def _uploader(value: Any) -> tuple[str | None, dict[str, str], str | None]:
             raise FieldError("uploader", "destination is the path of a folder.")
         _check("uploader", destination)
         destination = destination.strip("/")
+        try:
+            effective_path(destination)
+        except BadRequest as fault:
+            raise FieldError("uploader", fault.public) from None
+        if len(destination.encode()) > _LONGEST_FOLDER:
+            raise FieldError("uploader", f"destination has at most {_LONGEST_FOLDER} bytes.")
         if any(part in ("", ".", "..") for part in destination.split("/")) and destination:
             raise FieldError("uploader", "destination is a path without empty parts and dots.")
     return destination or None, headers, access or acl
@@ -248,13 +256,21 @@ def _headers(value: Any) -> tuple[dict[str, str], str | None]:
 def _data(value: Any) -> Any:
     if value is None:
         return None
-    text = json.dumps(value, ensure_ascii=False)
-    if len(text.encode("utf-8", "surrogatepass")) > _MOST_DATA:
-        raise FieldError("data", f"At most {_MOST_DATA} bytes of JSON are kept.")
-    if "\\u0000" in text:
-        raise FieldError("data", "NUL characters cannot be stored.")
-    _check("data", text)
+    _written("data", value)
     return value
+
+
+def _written(param: str, value: Any) -> None:
+    """Refuse what could not be kept and given back as JSON."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError):  # `1e999` is JSON, and no number
+        raise FieldError(param, "A number is too large, or the nesting too deep.") from None
+    if len(text.encode("utf-8", "surrogatepass")) > _MOST_DATA:
+        raise FieldError(param, f"At most {_MOST_DATA} bytes of JSON are kept.")
+    if "\\u0000" in text:
+        raise FieldError(param, "NUL characters cannot be stored.")
+    _check(param, text)
 
 
 def _check(param: str, text: str) -> None:

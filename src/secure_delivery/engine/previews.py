@@ -26,7 +26,7 @@ from ..gate.errors import (
 )
 from ..gate.model import Application
 from ..plugin.manager import Registry
-from ..plugin.previewing import PageReading
+from ..plugin.previewing import PageRange, PageReading
 from . import matching, page_results, page_work
 from .outbound import OutboundGuard
 from .page_results import Attachment, Drawn
@@ -270,7 +270,14 @@ class Previews:
         task = (page_work.PREVIEW + name, options)
         with self._run(application, file, task, output, None, network=previewer.needs.network) as (written, extra):
             names = [size.name for size in order.sizes]
-            drawn = page_results.read_drawn(written, extra, names=names, readers=readers)
+            wanted = PageRange.parse(order.pages)
+            drawn = page_results.read_drawn(
+                written,
+                extra,
+                names=names,
+                readers=readers,
+                wanted=lambda total: wanted.of(total, application.limits.max_pages),
+            )
         if not drawn.pieces and order.pages == "1":
             raise Unsupported("it drew nothing")
         return drawn

@@ -21,7 +21,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..engine.job_records import Job
-from ..engine.preview_job import KIND, cost_of
+from ..engine.outbound import read_url
+from ..engine.preview_job import KIND, cost_of, without_credentials
 from ..engine.preview_object import preview_object, status_of
 from ..engine.preview_order import FieldError, PreviewOrder, read_order
 from ..gate.errors import BadRequest, NotFound, SecureDeliveryError
@@ -39,6 +40,7 @@ logger = logging.getLogger("secure_delivery.server")
 
 _TYPE = "invalid_request_error"  # the only type that was ever seen
 _MOST = 100  # jobs of one page of the list
+_LIMIT = re.compile(r"[0-9]{1,3}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _STATES = {
     "pending": ("waiting", "queued"),
@@ -108,6 +110,8 @@ class PreviewsAPI:
         body = await bodies.members(request)
         base = self._context.base_url(request)
         order, data = read_order(body, base=base)
+        if order.destination is not None and not caller.trusted:  # whoever knows the key could replace what is in the bucket
+            raise FieldError("uploader", "A destination is for those who show the secret.")
         if order.callback_url is not None:
             await self._check_callback(order.callback_url)
         order = await self._own(request, caller, order)
@@ -121,7 +125,7 @@ class PreviewsAPI:
             {**order.plain(), "trusted": caller.trusted},
             data=data,
             cost=cost_of(order),
-            key=None if key is None else hashlib.sha256(key.encode()).hexdigest(),
+            key=None if key is None else _keyed(caller, key),
         )
         answer = await self._shown(caller.application, job, base)
         return self._answer(request, caller, answer, 201 if fresh else 200, {"location": answer["url"]})
@@ -137,9 +141,10 @@ class PreviewsAPI:
         try:
             named = self._gatherer.named(request, caller.application, Source(kind=SourceKind.EXTERNAL, text=order.url))
         except SecureDeliveryError as fault:
-            if "@" in order.url.partition("//")[2].partition("/")[0]:
-                return order  # a name and password in the address, which the job takes out of it
-            raise FieldError("url", fault.public) from None
+            if "@" not in order.url.partition("//")[2].partition("/")[0]:
+                raise FieldError("url", fault.public) from None
+            _check_source(order.url)
+            return order
         if named.handle is None:
             return order
         link = await self._gatherer.link(named)
@@ -161,7 +166,7 @@ class PreviewsAPI:
         application = await authenticated(self._context, request)
         values = parameters(request)
         limit = values.get("limit", "20")
-        if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= _MOST:
+        if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= _MOST:
             raise FieldError("limit", f"A number from 1 to {_MOST} is wanted.")
         states: tuple[str, ...] = ()
         if "status" in values:
@@ -261,6 +266,20 @@ class NoSuchPreview(NotFound):
     def __init__(self, given: str) -> None:
         shown = "".join(letter for letter in given[:60] if letter.isprintable())
         super().__init__(f"no preview {shown!r}", public=f"There is no preview with the id {shown}.")
+
+
+def _keyed(caller: Caller, key: str) -> str:
+    """What is kept of an `Idempotency-Key`. Pages and servers have keys of their own: whoever guesses one of a server, which
+    may count its orders, is not to be given its preview."""
+    return hashlib.sha256(f"{KIND} {caller.trusted} {key}".encode()).hexdigest()
+
+
+def _check_source(url: str) -> None:
+    """Refuse an address with a name and a password, which the job takes out of it, when what is left is none."""
+    try:
+        read_url(without_credentials(url)[0])
+    except BadRequest as fault:
+        raise FieldError("url", fault.public) from None
 
 
 def _id(text: str, param: str) -> str:
