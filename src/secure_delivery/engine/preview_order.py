@@ -29,6 +29,7 @@ _LONGEST_FOLDER = 600  # bytes: with the name of a result it has to fit into a k
 _LONGEST_URL = 8_192
 _SIDE = 10_000  # pixels
 _SIZE = re.compile(r"(?:([0-9]{1,6}))?(?:x([0-9]{1,6}))?(>)?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SECTION = re.compile(r"[a-z0-9_]{1,64}")
 #: Request headers of S3 that make sense for a result, by what storages call them.
 _HEADERS = {
@@ -128,7 +129,7 @@ def _url(value: Any, param: str, *, needed: bool = False) -> str | None:
     if not isinstance(value, str) or len(value) > _LONGEST_URL:
         raise FieldError(param, "A web address of at most 8,192 characters is wanted.")
     address: str = value.strip()
-    if not address.lower().startswith(("http://", "https://")):
+    if not address.lower().startswith(("http://", "https://")) or _CONTROL.search(address):
         raise FieldError(param, "A web address that begins with http:// or https:// is wanted.")
     _check(param, address)
     return address

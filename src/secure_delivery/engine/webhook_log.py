@@ -33,6 +33,7 @@ WAITING, SENDING, DELIVERED, FAILED = "waiting", "sending", "delivered", "failed
 STATES = (WAITING, SENDING, DELIVERED, FAILED)
 
 _LARGEST_PAGE = 1000
+_BEGINNING = 100  # characters of an answer to a preview that are kept
 _SEEN = 8  # rows that are looked at for each that there is room for
 _SWEEP = 500  # rows that are forgotten in one transaction
 _HIDDEN = ("url", "body", "lane", "fence", "earlier")
@@ -244,11 +245,13 @@ class Deliveries:
         """Write down what came of a try: delivered, to be tried again in `again` seconds, or given up. False when the lease was
         lost meanwhile: then nothing is written. `also` is done in the same transaction."""
         over = outcome.delivered or again is None
+        # A receiver that repeats what it was sent is not to bring content into the log: its beginning is ids and addresses.
+        answer = (outcome.answer[:_BEGINNING] if claim.event == PREVIEW else outcome.answer) or None
         values: dict[str, Any] = {
             "state": DELIVERED if outcome.delivered else FAILED if over else WAITING,
             "due": None if over else self.now() + int((again or 0) * 1000),
             "status": outcome.status,
-            "answer": outcome.answer or None,
+            "answer": answer,
         }
         if over:
             values["finished"] = self.now()
@@ -259,7 +262,7 @@ class Deliveries:
         with self._database.write() as connection:
             if not connection.execute(sa.update(delivery).where(*mine).values(**values)).rowcount:
                 return False
-            seen = {"status": outcome.status, "answer": outcome.answer or None}
+            seen = {"status": outcome.status, "answer": answer}
             connection.execute(sa.insert(attempt).values(**row, **seen))
             if also is not None:
                 also(connection)

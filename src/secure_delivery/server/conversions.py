@@ -29,6 +29,7 @@ from .http import Context, cors_headers
 from .transform import Admitted, Order, Transformer, not_for_post
 
 _UUID = re.compile(r"[0-9a-f]{32}")
+_PRIVATE = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 _FRESH = 60_000  # ms after its end for which `force` still gives the answer of a job instead of a new one
 
 
@@ -122,7 +123,7 @@ class Conversions:
 
     def _said(self, request: Request, application: Application, job: Job) -> Response:
         answer = conversion_object(job, lambda handle: file_url(self._context, request, handle))
-        return JSONResponse(answer, headers={"cache-control": "no-store", **cors_headers(request, application)})
+        return JSONResponse(answer, headers={**_PRIVATE, **cors_headers(request, application)})
 
 
 def _key(admitted: Admitted, sources: list[dict[str, Any]], options: dict[str, Any]) -> str:

@@ -39,6 +39,7 @@ from .http import Context, Denied, cors_headers, parameters, raw_path, redact
 logger = logging.getLogger("secure_delivery.server")
 
 _TYPE = "invalid_request_error"  # the only type that was ever seen
+_PRIVATE = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 _MOST = 100  # jobs of one page of the list
 _LIMIT = re.compile(r"[0-9]{1,3}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -84,7 +85,7 @@ def _error(
     error = {"type": _TYPE, "code": code, "message": sentence}
     if param is not None:
         error["param"] = param
-    headers = {"cache-control": "no-store", **cors_headers(request, application)}
+    headers = {**_PRIVATE, **cors_headers(request, application)}
     if status == 401:
         headers["www-authenticate"] = 'Basic realm="previews", charset="UTF-8"'
     if status in (429, 503):
@@ -255,7 +256,7 @@ class PreviewsAPI:
     @staticmethod
     def _answer(request: Request, caller: Caller, content: Any, status: int, headers: dict[str, str] | None = None) -> Response:
         allowed = cors_headers(request, caller.application)
-        return JSONResponse(content, status, {"cache-control": "no-store", **allowed, **(headers or {})})
+        return JSONResponse(content, status, {**_PRIVATE, **allowed, **(headers or {})})
 
 
 class NoSuchPreview(NotFound):
