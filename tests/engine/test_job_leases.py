@@ -137,7 +137,7 @@ def test_an_old_holder_can_write_nothing_while_or_after_another_had_the_job(stan
     before = stand.jobs.get(old.id)
     with pytest.raises(Fenced):
         WRITES[write](stand.leases, old)
-    stand.leases.deleted(old, [Trace(at=1, what="too late")])
+    assert not stand.leases.deleted(old, [Trace(at=1, what="too late")])
     assert stand.leases.beat([(old.id, old.fence)])[0] == {old.id}
     assert stand.jobs.get(old.id) == before
     assert stand.jobs.trace(old.id) == []
@@ -274,3 +274,17 @@ def test_a_folder_of_an_earlier_attempt_does_not_end_a_later_one(stand: Stand) -
     stand.leases.swept(["program-1"])
     stand.leases.check(again)
     assert stand.jobs.get(job.id).purged is None
+
+
+def test_a_job_is_deleted_when_all_folders_of_all_its_attempts_are(stand: Stand) -> None:
+    stand.submit()
+    old = stand.claim()[0]
+    stand.leases.step(old, "downloaded", [Trace(at=1, what="folder made", place="program-1")])
+    stand.pass_lease()
+    stand.leases.promote()
+    new = stand.claim()[0]
+    stand.leases.finish(new, "success", traces=[Trace(at=2, what="folder made", place="program-2")])
+    stand.leases.deleted(new, [Trace(at=3, what="folder deleted", place="program-2")])
+    assert stand.jobs.get(new.id).purged is None, "on a machine that is away, something may be left"
+    stand.leases.swept(["program-1"])
+    assert stand.jobs.get(new.id).purged is not None

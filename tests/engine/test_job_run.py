@@ -275,6 +275,22 @@ def test_a_record_that_failed_is_tried_again_and_one_that_was_written_all_the_sa
     assert (ended.state, ended.result) == ("success", {"ok": True})
 
 
+def test_a_deleting_that_could_not_be_recorded_is_recorded_later(line: Line) -> None:
+    deleted = line.stand.leases.deleted
+
+    def away(*_: Any) -> bool:
+        raise OperationalError("BEGIN", {}, Exception("gone"))
+
+    line.stand.leases.deleted = away  # type: ignore[method-assign]
+    ended = line.run()
+    assert (ended.state, ended.purged) == ("success", None)
+    assert list(line.place.iterdir()) == []
+    line.stand.leases.deleted = deleted  # type: ignore[method-assign]
+    line.runner.keep()
+    assert line.stand.jobs.get(ended.id).purged is not None
+    assert [trace.what for trace in line.stand.jobs.trace(ended.id)] == ["folder made", "folder deleted"]
+
+
 def test_what_needs_no_folder_gets_none_and_is_over_when_it_is_recorded(line: Line) -> None:
     line.worker.scratch = False
     ended = line.run()

@@ -236,12 +236,27 @@ class Leases:
             if beside is not None:
                 beside(connection)
 
-    def deleted(self, job: Job, traces: Sequence[Trace]) -> None:
-        """Record that nothing of a finished job is left. A job that was begun again meanwhile is left alone."""
-        same = (_J.c.id == job.id, _J.c.fence == job.fence, _J.c.state.in_(ENDED))
+    def deleted(self, job: Job, traces: Sequence[Trace]) -> bool:
+        """Record that what the holder of a finished job had of it is deleted; False, and nothing, when another had it since."""
         with self._database.write() as connection:
-            if connection.execute(sa.update(_J).where(*same).values(purged=self.now(), step="deleted")).rowcount:
-                write_traces(connection, job.id, traces)
+            same = sa.select(_J.c.id).where(_J.c.id == job.id, _J.c.fence == job.fence)
+            if connection.execute(same).first() is None:
+                return False
+            write_traces(connection, job.id, traces)
+            self._purged(connection, job.id)
+            return True
+
+    def _purged(self, connection: Connection, job_id: str) -> None:
+        """Mark a job that has ended when all that was ever made for it is gone."""
+        made, gone = tables.job_trace, tables.job_trace.alias()
+        left = sa.select(made.c.number).where(
+            made.c.job == job_id,
+            made.c.what == MADE,
+            ~sa.exists().where(gone.c.job == job_id, gone.c.what == GONE, gone.c.place == made.c.place),
+        )
+        over = (_J.c.id == job_id, _J.c.state.in_(ENDED), _J.c.purged.is_(None))
+        if connection.execute(left.limit(1)).first() is None:
+            connection.execute(sa.update(_J).where(*over).values(purged=self.now(), step="deleted"))
 
     def again(self, job: Job, delay: float, traces: Sequence[Trace] = (), *, begun: bool = True) -> None:
         """Give a job back, to be begun again after `delay` seconds. Raises `Fenced`.
@@ -306,11 +321,11 @@ class Leases:
         return found
 
     def swept(self, folders: Sequence[str]) -> None:
-        """Record that folders are gone which a killed process left, with the jobs that they were made for."""
+        """Record that folders are gone which a killed process left, or one that could not say so, with the jobs that they were
+        made for."""
         lines = tables.job_trace
         with self._database.write() as connection:
             query = sa.select(lines.c.job, lines.c.place).where(lines.c.what == MADE, lines.c.place.in_(list(folders)))
             for job_id, place in connection.execute(query).all():
                 write_traces(connection, job_id, [Trace(at=self.now(), what=GONE, place=place)])
-                left = (_J.c.id == job_id, _J.c.state.in_(ENDED), _J.c.purged.is_(None))
-                connection.execute(sa.update(_J).where(*left).values(purged=self.now(), step="deleted"))
+                self._purged(connection, job_id)

@@ -155,6 +155,7 @@ class JobRunner:
         self._seconds_of = seconds_of
         self._held: dict[str, Job] = {}
         self._working: dict[str, Held] = {}
+        self._untold: list[str] = []  # folders that are gone, which could not be written down with their job
         self._lock = threading.Lock()
 
     @property
@@ -172,11 +173,26 @@ class JobRunner:
             working = list(self._working.values())
         for held in working:
             held.keep()
+        self._tell()
 
     def sweep(self) -> None:
         """Delete folders that a killed process left, and write down that they are gone."""
-        if gone := scratch.sweep(self._place):
-            self._leases.swept(gone)
+        gone = scratch.sweep(self._place)
+        with self._lock:
+            self._untold += gone
+        self._tell()
+
+    def _tell(self) -> None:
+        """Write down which folders are gone, where the record of their job does not say so yet."""
+        with self._lock:
+            gone, self._untold = self._untold, []
+        if gone:
+            try:
+                self._leases.swept(gone)
+            except BaseException:
+                with self._lock:
+                    self._untold += gone
+                raise
 
     def run(self, job: Job) -> None:
         """Work on a job that is held until it has ended, is given back or is lost. Never raises for what is wrong with it."""
@@ -205,6 +221,7 @@ class JobRunner:
                 deliveries = self._ended(worker, held)
             except BaseException:
                 self._removed(worker, held)
+                self._leave_untold(worker, folder)
                 raise
             for delivery in deliveries or ():
                 try:
@@ -214,7 +231,17 @@ class JobRunner:
             self._removed(worker, held)
         if worker.scratch and deliveries is not None:
             held.note(GONE, folder.name)
-            self._leases.deleted(job, held.taken())
+            told = False
+            try:
+                told = self._leases.deleted(job, held.taken())
+            finally:
+                if not told:
+                    self._leave_untold(worker, folder)
+
+    def _leave_untold(self, worker: Worker, folder: Path) -> None:
+        if worker.scratch:
+            with self._lock:
+                self._untold.append(folder.name)
 
     def _removed(self, worker: Worker, held: Held) -> None:
         if worker.scratch:

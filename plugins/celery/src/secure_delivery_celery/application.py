@@ -96,6 +96,9 @@ def application(options: Options) -> Celery:
         # A worker holds what it works on and nothing more, so that others can have the rest.
         worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,  # a job does not end because the broker did
+        # With threads, the count is raised again by the thread that has ended a task: it waits for RabbitMQ's answer, which
+        # the loop has read meanwhile, and the worker acknowledges nothing any more (seen with 5.7.0).
+        worker_enable_prefetch_count_reduction=False,
         worker_soft_shutdown_timeout=0.0,  # threads are waited for; see `serving`
         # Nobody commands workers through the broker, and nobody listens to them.
         worker_enable_remote_control=False,

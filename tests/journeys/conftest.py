@@ -1,0 +1,8 @@
+"""For journeys: the helpers of other floors."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "engine" / "helpers"))
