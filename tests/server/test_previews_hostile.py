@@ -285,6 +285,16 @@ def test_a_page_gets_of_sections_what_the_profile_of_the_application_lets_out(se
         assert (ARTIST in json.dumps(told)) is (author is not None)
 
 
+def test_a_page_is_told_no_sections_of_what_a_server_asked_for(client: Client, world: Outside) -> None:
+    told = client.preview(world.url("/tagged.jpg"), sizes=["10"], metadata=["exif"])
+    shown = client.page.get(f"/v2/previews/{told['id']}/").json()
+    assert shown["thumbnails"] == told["thumbnails"]
+    assert shown["original_file"]["metadata"] == {"exif": None}
+    assert "metadata_url" not in shown["original_file"]
+    own = client.page.preview(world.url("/tagged.jpg"), sizes=["10"], metadata=["checksum"])
+    assert len(own["original_file"]["metadata"]["checksum"]) == 32
+
+
 def test_a_page_cannot_have_secured_files_previewed_by_their_addresses(server: Server) -> None:
     client = Client(server, require_policy=True)
     link = server.put(client.application, PHOTO, "secured.jpg")

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection
 
-from ..gate.errors import BadRequest, NotFound, SecureDeliveryError
+from ..gate.errors import BadRequest, NotFound, SecureDeliveryError, StorageFault
 from ..gate.model import Application
 from ..gate.policy import Policy
 from . import page_results, page_work
@@ -215,6 +215,8 @@ class ConversionWorker:
         known = None
         with suppress(NotFound):
             known = self._files.find(handle)
+        if known is None and self._files.known(handle):  # expired or deleted, and not swept yet
+            raise StorageFault(f"{handle} is on its way out")
         with self._files.begin(application, target, over=known) as upload:
             for piece in pieces:
                 upload.write(piece)

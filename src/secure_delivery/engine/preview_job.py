@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -123,19 +124,19 @@ class PreviewWorker:
 
     def work(self, held: Held) -> Done:
         order = PreviewOrder.restored(held.request)
+        trusted = bool(held.request.get("trusted", True))
         application = self._application(held.job.application)
         began = time.monotonic()
         file = self._fetched(held, application, order)
         held.step("downloaded")
         fetched = time.monotonic()
-        previewed = self._previews.make(
-            application, file, order, held.folder, profile="all" if held.request.get("trusted", True) else None
-        )
+        previewed = self._previews.make(application, file, order, held.folder, profile="all" if trusted else None)
         for path in sorted(held.folder.glob("*.bin")):
             held.note("file written", path.name, path.stat().st_size)
         held.step("generated")
         drawn = time.monotonic()
         result, sections = self._handed_over(held, application, order, file, previewed)
+        result["trusted"] = trusted
         held.step("uploaded")
         result["seconds"] = {
             "download": round(fetched - began, 3),
@@ -236,10 +237,15 @@ class PreviewWorker:
             hold=_FIRST_TRY,
         )
 
-    def shown(self, application: Application, job: Job, base: str) -> dict[str, Any]:
-        """The preview object of a job, with the sections read back from where they are, if their owner lets us."""
+    def shown(self, application: Application, job: Job, base: str, *, trusted: bool = True) -> dict[str, Any]:
+        """The preview object of a job, with the sections read back from where they are, if their owner lets us.
+
+        Who is not `trusted` is told sections of jobs like their own alone: others say all that a file does.
+        """
         metadata = None
-        if job.state == "success" and job.result is not None:
+        if job.result is not None and not trusted and job.result.get("trusted", True):
+            job = replace(job, result={**job.result, "metadata": None})
+        elif job.state == "success" and job.result is not None:
             metadata = self.sections(job)
         return preview_object(job, base=base, address=self.address(application, base), metadata=metadata)
 

@@ -128,7 +128,7 @@ class PreviewsAPI:
             cost=cost_of(order),
             key=None if key is None else _keyed(caller, key),
         )
-        answer = await self._shown(caller.application, job, base)
+        answer = await self._shown(caller, job, base)
         return self._answer(request, caller, answer, 201 if fresh else 200, {"location": answer["url"]})
 
     async def _check_callback(self, url: str) -> None:
@@ -197,7 +197,7 @@ class PreviewsAPI:
             return self._answer(request, Caller(application=application, trusted=True), {"id": job.id, "deleted": True}, 200)
         caller = await caller_of(self._context, request)
         job = await self._job(caller.application, request)
-        answer = await self._shown(caller.application, job, self._context.base_url(request))
+        answer = await self._shown(caller, job, self._context.base_url(request))
         return self._answer(request, caller, answer, 200, await self._notice(caller.application, job))
 
     async def _notice(self, application: Application, job: Job) -> dict[str, str]:
@@ -231,8 +231,8 @@ class PreviewsAPI:
 
     async def _changed(self, request: Request, application: Application, change: Callable[[], Job]) -> Response:
         job = await self._context.run(change)
-        answer = await self._shown(application, job, self._context.base_url(request))
-        return self._answer(request, Caller(application=application, trusted=True), answer, 200)
+        caller = Caller(application=application, trusted=True)
+        return self._answer(request, caller, await self._shown(caller, job, self._context.base_url(request)), 200)
 
     async def _job(self, application: Application, request: Request) -> Job:
         """The job of the path. Raises `NotFound` for one of another application, and for what is no id at all."""
@@ -247,11 +247,12 @@ class PreviewsAPI:
             raise NoSuchPreview(given)
         return job
 
-    async def _shown(self, application: Application, job: Job, base: str) -> dict[str, Any]:
+    async def _shown(self, caller: Caller, job: Job, base: str) -> dict[str, Any]:
         if status_of(job) != "success":
-            address = self._engine.previewing.address(application, base)
+            address = self._engine.previewing.address(caller.application, base)
             return preview_object(job, base=base, address=address)
-        return await self._context.keep(self._engine.previewing.shown, application, job, base)
+        shown = self._engine.previewing.shown
+        return await self._context.keep(shown, caller.application, job, base, trusted=caller.trusted)
 
     @staticmethod
     def _answer(request: Request, caller: Caller, content: Any, status: int, headers: dict[str, str] | None = None) -> Response:
