@@ -75,7 +75,7 @@ class Line:
             waiting=lambda job, delay: self.again.append(delay),
         )
 
-    def deliver(self, delivery: str) -> None:
+    def deliver(self, deliveries: Sequence[str]) -> None:
         self.worker.said.append("webhook")
         self.full.append(any(self.place.rglob("source")))
 

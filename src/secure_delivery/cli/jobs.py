@@ -66,12 +66,14 @@ def _follow(engine: Engine, application: str | None, states: tuple[str, ...], mo
 
 def _table(jobs: list[Job], counts: dict[str, int] | None = None) -> Table:
     title = None if counts is None else "  ".join(f"{state}: {count}" for state, count in sorted(counts.items()))
-    names = ("job", "kind", "state", "step", "tries", "created", "seconds", "reason")
-    table = Table(*names, title=title, title_justify="left", header_style="bold")
+    names = ("job", "kind", "state", "step", "tries", "created", "secs", "reason")
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in names:  # ids are copied into the next command: they are never cut
+        table.add_column(name, no_wrap=name != "reason", overflow="fold" if name == "job" else "ellipsis")
     for job in jobs:
         reason = "" if job.error is None else f"{job.error['code']}: {job.error['message']}"
         spent = "" if job.started is None else f"{((job.finished or int(time.time() * 1000)) - job.started) / 1000:.1f}"
-        cells = (job.id, job.kind, job.state, job.step, str(job.attempts), _moment(job.created), spent, reason)
+        cells = (job.id, job.kind, job.state, job.step, str(job.attempts), _moment(job.created)[5:], spent, reason)
         table.add_row(*(Text(cell, style=_STYLES.get(job.state, "") if cell == job.state else "") for cell in cells))
     return table
 

@@ -234,7 +234,7 @@ def _jobs(
         leases,
         workers,
         requests=jobs.request,
-        deliver=webhooks.deliver,
+        deliver=webhooks.first_tries,
         place=_private_folder(data / "jobs"),
         waiting=waiting,
         seconds_of=lambda api_key: None if (limits := limits_of(api_key)) is None else limits.max_job_seconds,

@@ -130,7 +130,7 @@ class Worker(Protocol):
 class JobRunner:
     """Runs jobs. Thread-safe.
 
-    `deliver` makes one attempt at a webhook delivery; `requests` opens the sealed request of a job. `place` is where folders
+    `deliver` makes one attempt at each of several webhook deliveries; `requests` opens the sealed request of a job. `place` is where folders
     are made. `waiting` is told of jobs that are to be begun again, with the seconds until then. `seconds_of`
     says how long a job of an application may take in all.
     """
@@ -141,7 +141,7 @@ class JobRunner:
         workers: Mapping[str, Worker],
         *,
         requests: Callable[[Job], Mapping[str, Any]],
-        deliver: Callable[[str], object],
+        deliver: Callable[[Sequence[str]], object],
         place: Path,
         waiting: Callable[[Job, float], None] = lambda job, delay: None,
         seconds_of: Callable[[str], float | None] = lambda application: None,
@@ -223,9 +223,9 @@ class JobRunner:
                 self._removed(worker, held)
                 self._leave_untold(worker, folder)
                 raise
-            for delivery in deliveries or ():
+            if deliveries:
                 try:
-                    self._deliver(delivery)
+                    self._deliver(deliveries)
                 except Exception as error:  # it is written down and tried again; what is here is deleted all the same
                     logger.warning("job %s: its webhook waits: %s", job.id, type(error).__name__)
             self._removed(worker, held)
