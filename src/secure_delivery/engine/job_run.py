@@ -130,9 +130,9 @@ class Worker(Protocol):
 class JobRunner:
     """Runs jobs. Thread-safe.
 
-    `deliver` makes one attempt at each of several webhook deliveries; `requests` opens the sealed request of a job. `place` is where folders
-    are made. `waiting` is told of jobs that are to be begun again, with the seconds until then. `seconds_of`
-    says how long a job of an application may take in all.
+    `deliver` makes one attempt at each of several webhook deliveries; `requests` opens the sealed request of a job. `place` is
+    where folders are made. `waiting` is told of jobs that are to be begun again, with the seconds until then. `seconds_of` says
+    how long a job of an application may take in all.
     """
 
     def __init__(
