@@ -136,8 +136,8 @@ def _written(images: Sequence[Image.Image], form: str, options: dict[str, Any]) 
     out = BytesIO()
     before = ImageFile.MAXBLOCK
     if form == "JPEG":
-        # A tailored or progressive JPEG is written in one piece, for which Pillow reckons with two bytes a pixel; noise at quality
-        # 100 takes more, and was "a broken data stream".
+        # A tailored or progressive JPEG is written in one piece, for which Pillow reckons with two bytes a pixel; noise at
+        # quality 100 takes more, and was "a broken data stream".
         ImageFile.MAXBLOCK = max(before, 4 * images[0].width * images[0].height)
     try:
         images[0].save(out, form, **options)
