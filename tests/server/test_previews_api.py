@@ -391,6 +391,8 @@ def test_an_idempotency_key_gives_the_same_job(client: Client, world: Outside) -
     assert (first.status, second.status) == (201, 200)
     assert first.json()["id"] == second.json()["id"]
     client.ended(first.json()["id"])
+    other = client.call("POST", "/v2/previews/", {**body, "sizes": ["30"]}, headers)
+    assert (other.status, other.json()["error"]["code"]) == (422, "key_reused")
     bad = client.call("POST", "/v2/previews/", body, {**client.headers, "Idempotency-Key": "a b"})
     assert bad.status == 400
 
@@ -428,6 +430,25 @@ def test_a_running_job_is_cancelled_tried_again_and_deleted(server: Server, worl
     assert client.call("POST", f"/v2/previews/{job}/retry/").status == 409
     assert client.call("DELETE", f"/v2/previews/{job}").json() == {"id": job, "deleted": True}
     assert client.call("GET", f"/v2/previews/{job}").status == 404
+
+
+def test_a_job_that_is_cancelled_while_it_waits_is_told_of(server: Server, world: Outside) -> None:
+    client = Client(server, limits=replace(Limits(), max_jobs=1))
+    world.held.clear()  # type: ignore[attr-defined]
+    try:
+        first = client.create(world.url("/slow.jpg"), sizes=["10"])["id"]
+        second = client.create(world.url("/photo.jpg"), sizes=["10"], callback_url=world.url("/hook"))["id"]
+        answer = client.call("POST", f"/v2/previews/{second}/cancel/").json()
+        assert (answer["status"], answer["error"]["code"]) == ("failure", "cancelled")
+        ends = time.monotonic() + LATE
+        told: list[Any] = []
+        while not told and time.monotonic() < ends:
+            told = [json.loads(body) for body in world.bodies if second.encode() in body]
+            time.sleep(0.02)
+        assert told == [answer]
+    finally:
+        world.held.set()  # type: ignore[attr-defined]
+    assert client.ended(first)["status"] == "success"
 
 
 def test_a_full_queue_is_a_429(server: Server, world: Outside) -> None:

@@ -102,7 +102,7 @@ def retry(job_id: _Id, config: Config = None) -> None:
 def cancel(job_id: _Id, config: Config = None) -> None:
     """End a job that waits; one that runs is given up at its next step."""
     with engine_for(config) as engine:
-        job = engine.jobs.jobs.cancel(job_id)
+        job = engine.jobs.cancel(job_id)
         say("state", "cancelling" if job.cancelling and job.state == "started" else job.state)
 
 

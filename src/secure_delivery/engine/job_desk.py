@@ -63,6 +63,17 @@ class JobDesk:
         self.announce([job])
         return job
 
+    def cancel(self, job_id: str, application: str | None = None) -> Job:
+        """End a job that waits, with its webhooks, or have its holder give it up. Raises like `Jobs.cancel`."""
+        deliveries: list[str] = []
+        job = self.jobs.cancel(
+            job_id,
+            application,
+            beside=lambda connection, ended: deliveries.extend(self.runner.report(connection, ended)),
+        )
+        self.runner.deliver(deliveries)
+        return job
+
     def announce(self, jobs: Sequence[Job], delay: float = 0.0) -> None:
         """Tell the queue of jobs. What it does not take is told of again later: the table knows."""
         if self._queue is None:

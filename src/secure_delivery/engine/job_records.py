@@ -30,6 +30,14 @@ class QueueFull(SecureDeliveryError):
     sentence = "This application has too many jobs waiting. Try again later."
 
 
+class KeyReused(SecureDeliveryError):
+    """An idempotency key that came with another request before (draft-ietf-httpapi-idempotency-key-header, section 2.7)."""
+
+    code = "key_reused"
+    status = 422
+    sentence = "This Idempotency-Key was used for another request."
+
+
 class Fenced(SecureDeliveryError):
     """The job belongs to another holder by now, or to nobody: what was done for it does not count."""
 

@@ -97,6 +97,11 @@ class Held:
             traces, self._traces, self._step = self._traces, [], ""
             return traces
 
+    def taken_back(self, traces: Sequence[Trace]) -> None:
+        """What could not be written down after all."""
+        with self._lock:
+            self._traces[:0] = traces
+
     def check(self) -> None:
         """Raise `Fenced`, `Cancelled`, or `TimedOut` when the job is not to go on."""
         if self._ends is not None and time.monotonic() > self._ends:
@@ -166,6 +171,16 @@ class JobRunner:
         """What is being worked on, by id."""
         with self._lock:
             return dict(self._held)
+
+    def report(self, connection: Connection, job: Job) -> Sequence[str]:
+        """Write the webhooks of a job that ended without having been begun; the ids of their deliveries."""
+        worker = self._workers.get(job.kind)
+        return () if worker is None else worker.report(connection, job, self._opened(job), None)
+
+    def deliver(self, deliveries: Sequence[str]) -> None:
+        """Make the first try of each, without anybody waiting for it."""
+        if deliveries:
+            threading.Thread(target=self._deliver, args=(deliveries,), name="webhooks", daemon=True).start()
 
     def keep(self) -> None:
         """Write down how far jobs are that have been at one step for a while."""
@@ -321,9 +336,13 @@ class JobRunner:
                 logger.exception("job %s: its webhooks could not be written down", job.id)
 
         traces = held.taken()
-        self._leases.finish(
-            held.job, state, result=result, error=error, traces=traces, purged=not worker.scratch, beside=beside
-        )
+        try:
+            self._leases.finish(
+                held.job, state, result=result, error=error, traces=traces, purged=not worker.scratch, beside=beside
+            )
+        except BaseException:
+            held.taken_back(traces)
+            raise
         return deliveries
 
     @contextmanager

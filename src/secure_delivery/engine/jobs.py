@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,7 +22,7 @@ from ..gate.model import Limits
 from . import tables
 from .applications import Clock, no_application
 from .database import Database
-from .job_records import CANCELLED, ENDED, NORMAL, Job, QueueFull, Trace, read_job, ring
+from .job_records import CANCELLED, ENDED, NORMAL, Job, KeyReused, QueueFull, Trace, read_job, ring
 from .sealed import JOBS, Sealed
 from .vault import Place, Vault
 
@@ -73,12 +74,14 @@ class Jobs:
         cost: str = "light",
         urgency: int = NORMAL,
         key: str | None = None,
+        digest: str | None = None,
         job_id: str | None = None,
         delay: float = 0.0,
     ) -> tuple[Job, bool]:
-        """Record a job; it, and whether it is new: the same `key` of an application gives the job that is there.
+        """Record a job; it, and whether it is new: the same `key` of an application gives the job that is there, unless the
+        `digest` of what was asked is another.
 
-        `request` is sealed, and only workers read it. Raises `QueueFull`, `NotFound` without the application.
+        `request` is sealed, and only workers read it. Raises `QueueFull`, `KeyReused`, `NotFound` without the application.
         """
         now = self.now()
         job_id = job_id or str(uuid.uuid4())
@@ -97,6 +100,7 @@ class Jobs:
             "cancelling": 0,
             "told": now,
             "key": key,
+            "digest": digest,
             "sealed": sealed,
             "data": data,
             "created": now,
@@ -104,7 +108,7 @@ class Jobs:
         limits = self._limits_of(application)
         try:
             with self._database.write() as connection:
-                if key is not None and (known := self._keyed(connection, application, key)) is not None:
+                if key is not None and (known := self._keyed(connection, application, key, digest)) is not None:
                     return known, False
                 if limits is not None:
                     self._check_depth(connection, application, limits.max_queue)
@@ -112,14 +116,16 @@ class Jobs:
                 ring(connection)
         except IntegrityError:
             with self._database.read() as connection:
-                if key is not None and (known := self._keyed(connection, application, key)) is not None:
+                if key is not None and (known := self._keyed(connection, application, key, digest)) is not None:
                     return known, False  # two asked at the same moment
             raise no_application() from None
         return read_job(row), True
 
-    def _keyed(self, connection: Connection, application: str, key: str) -> Job | None:
+    def _keyed(self, connection: Connection, application: str, key: str, digest: str | None) -> Job | None:
         query = sa.select(_J).where(_J.c.application == application, _J.c.key == key)
         row = connection.execute(query).mappings().one_or_none()
+        if row is not None and digest is not None and row["digest"] not in (None, digest):
+            raise KeyReused(f"{application}: the key of {row['id']} with another request")
         return None if row is None else read_job(row)
 
     def _check_depth(self, connection: Connection, application: str, most: int) -> None:
@@ -184,14 +190,23 @@ class Jobs:
 
     # -- what others do with jobs
 
-    def cancel(self, job_id: str, application: str | None = None) -> Job:
-        """End a job that waits, or have its holder give it up. Raises `NotFound`, `Conflict` for one that has ended."""
+    def cancel(
+        self,
+        job_id: str,
+        application: str | None = None,
+        *,
+        beside: Callable[[Connection, Job], None] = lambda connection, job: None,
+    ) -> Job:
+        """End a job that waits, or have its holder give it up. `beside` writes what belongs to the end of one that waited: its
+        webhooks. Raises `NotFound`, `Conflict` for one that has ended."""
         job = self.get(job_id, application)
         now = self.now()
         stopped = {"state": "cancelled", "finished": now, "purged": now, "step": "deleted", "error": dict(CANCELLED)}
         idle = (_J.c.id == job_id, _J.c.state.in_(("waiting", "queued")))
         with self._database.write() as connection:
-            if not connection.execute(sa.update(_J).where(*idle).values(**stopped)).rowcount:
+            if connection.execute(sa.update(_J).where(*idle).values(**stopped)).rowcount:
+                beside(connection, replace(job, state="cancelled", error=dict(CANCELLED), finished=now))
+            else:
                 busy = (_J.c.id == job_id, _J.c.state == "started")
                 if not connection.execute(sa.update(_J).where(*busy).values(cancelling=1)).rowcount:
                     raise Conflict(f"{job_id} is {job.state}", public="The job has ended already.")

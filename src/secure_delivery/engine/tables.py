@@ -272,6 +272,7 @@ job = sa.Table(
     column("cancelling", sa.BigInteger, reason="1 when its holder is to give it up"),
     column("told", sa.BigInteger, reason="milliseconds since the epoch; when a queue was last told of it"),
     column("key", sa.Text, nullable=True, reason="idempotency key: asking again gives the same job"),
+    column("digest", sa.Text, nullable=True, reason="of what was asked with that key: for another request it is refused"),
     column("sealed", sa.Text, nullable=True, reason="the request, which may hold credentials in addresses; gone with success"),
     column("data", sa.JSON, nullable=True, reason="the requester's own data, which answers repeat untouched"),
     column("result", sa.JSON, nullable=True, reason="name, size, type and statistics, and where results are; no content"),

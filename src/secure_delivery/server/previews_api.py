@@ -9,6 +9,7 @@ into a GET, another does not follow at all.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -127,6 +128,7 @@ class PreviewsAPI:
             data=data,
             cost=cost_of(order),
             key=None if key is None else _keyed(caller, key),
+            digest=hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(),
         )
         answer = await self._shown(caller, job, base)
         return self._answer(request, caller, answer, 201 if fresh else 200, {"location": answer["url"]})
@@ -220,7 +222,7 @@ class PreviewsAPI:
         """End a job that waits, or have its worker give it up."""
         application = await authenticated(self._context, request)
         job = await self._job(application, request)
-        return await self._changed(request, application, lambda: self._engine.jobs.jobs.cancel(job.id, application.api_key))
+        return await self._changed(request, application, lambda: self._engine.jobs.cancel(job.id, application.api_key))
 
     @_spoken
     async def retry(self, request: Request) -> Response:

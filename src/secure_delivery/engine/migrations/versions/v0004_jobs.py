@@ -28,7 +28,7 @@ def upgrade() -> None:
         _column("lease", sa.BigInteger, nullable=True),
         _column("worker", sa.Text, nullable=True),
         *(_column(name, sa.BigInteger) for name in ("cancelling", "told")),
-        *(_column(name, sa.Text, nullable=True) for name in ("key", "sealed")),
+        *(_column(name, sa.Text, nullable=True) for name in ("key", "digest", "sealed")),
         *(_column(name, sa.JSON, nullable=True) for name in ("data", "result", "error")),
         _column("created", sa.BigInteger),
         *(_column(name, sa.BigInteger, nullable=True) for name in ("started", "finished", "purged")),
