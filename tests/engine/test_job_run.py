@@ -260,6 +260,7 @@ def test_a_record_that_failed_is_tried_again_and_one_that_was_written_all_the_sa
     line.worker.report = breaks  # type: ignore[method-assign]
     ended = line.run()
     assert (ended.state, ended.result) == ("waiting", None)
+    assert [trace.what for trace in line.stand.jobs.trace(ended.id)] == ["folder made", "folder deleted"]
 
     finish = line.stand.leases.finish
 

@@ -85,10 +85,16 @@ class Process:
             self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
-    def stop(self) -> int:
-        """As an operator does; its exit status."""
-        self._process.send_signal(signal.SIGTERM)
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def status(self) -> int:
+        """How it ended; waits until it has."""
         return self._process.wait(60)
+
+    def killed_with(self) -> list[int]:
+        """What it had started when it was killed."""
+        return list(self._started)
 
     def orphans(self) -> list[int]:
         """What it started and is still there, after it was killed."""
