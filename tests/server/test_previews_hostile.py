@@ -202,7 +202,17 @@ def test_no_question_is_a_fault_of_ours(client: Client, query: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["x", "%00", "%0d%0aSet-Cookie:a=b", "%3Cscript%3E", "..%2f..", "%ff%fe", "{6f9619ff-8b86-d011-b42d-00cf4fc964ff}", "x" * 3000]
+    "name",
+    [
+        "x",
+        "%00",
+        "%0d%0aSet-Cookie:a=b",
+        "%3Cscript%3E",
+        "..%2f..",
+        "%ff%fe",
+        "{6f9619ff-8b86-d011-b42d-00cf4fc964ff}",
+        "x" * 3000,
+    ],
 )
 def test_no_id_is_a_fault_of_ours(client: Client, name: str) -> None:
     reply = client.get(f"/v2/previews/{name}/")
