@@ -25,9 +25,10 @@ from secure_delivery.engine import Engine, build, tables
 from secure_delivery.engine.job_records import ENDED, Job
 from secure_delivery.engine.preview_order import read_order
 from secure_delivery.engine.settings import Settings
+from secure_delivery.gate.model import Limits
 
 #: Plugins that the workers load: every other would only make their start slower.
-_WANTED = frozenset({"builtin", "images", "s3", "celery"})
+WANTED = frozenset({"builtin", "images", "s3", "celery"})
 _SETTINGS: Mapping[str, Any] = {
     "job_lease": 1,
     "job_attempts": 10,
@@ -61,7 +62,14 @@ class House:
     The engine in this process plays the server: it takes jobs in, and tends the table.
     """
 
-    def __init__(self, folder: Path, script: str, database: str = "", broker: Broker | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        script: str,
+        database: str = "",
+        broker: Broker | None = None,
+        plugins: frozenset[str] = WANTED,
+    ) -> None:
         self.folder = folder
         self.script = script
         self.broker = broker
@@ -73,7 +81,7 @@ class House:
         bucket = bucket_settings(self.world.bucket)
         values |= {"storage_allow": [bucket["storage_allow"]], "storage_ports": [int(bucket["storage_ports"])]}
         installed = {point.name for point in entry_points(group="secure_delivery")}
-        values["plugins_blocked"] = sorted(installed - _WANTED)
+        values["plugins_blocked"] = sorted(installed - plugins)
         self.settings = folder / "secure-delivery.toml"
         table = "" if broker is None else f"[plugins.celery]\n{as_toml(broker.settings)}"
         self.settings.write_text(as_toml(values) + table)
@@ -99,13 +107,14 @@ class House:
         self.until(self.workers[-1].ready, "the worker takes jobs")
         return self.workers[-1]
 
-    def submit(self, name: str) -> Job:
-        """A preview of a file of this name, whose webhook goes to the hook of the same name."""
+    def submit(self, name: str, **more: Any) -> Job:
+        """A preview of a file of this name, whose webhook goes to the hook of the same name; `more` is in the request."""
         body = {
             "url": self.world.url(f"file/{name}"),
             "sizes": ["40"],
             "metadata": ["checksum"],
             "callback_url": self.world.url(f"hook/{name}"),
+            **more,
         }
         order, _ = read_order(body)
         job, _ = self.engine.jobs.submit(self.key, "preview", order.plain(), data={"name": name})
@@ -180,6 +189,19 @@ class House:
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             ).fetchone()
         return 0 if found is None else int(found[0])
+
+    def tables(self) -> Iterator[tuple[str, bytes]]:
+        """Every table of a database server as text; a file is searched as it is."""
+        if self.engine.database.sqlite:
+            return
+        with self.admin() as admin:
+            for (name,) in admin.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall():
+                with admin.cursor().copy(f"COPY {name} TO STDOUT") as copy:
+                    yield name, b"".join(bytes(piece) for piece in copy)
+
+    def records_limits(self, limits: Limits) -> None:
+        """Set what the application may."""
+        self.engine.records.update_application(self.key, limits=limits)
 
     # -- what must hold
 
