@@ -1,9 +1,9 @@
 """Nothing of a customer's file is kept: after every outcome its bytes are searched for, and are nowhere.
 
 A marker of 32 bytes stands in a text, from where it gets into the extracted text as well, and in the pixels of a picture.
-Results go to a bucket that only takes. Then the data folder with the database's own files, temporary folders and, on PostgreSQL,
-every table are searched for the marker: as it is, in Base64 wherever it may have begun, in hex, and as JSON would write it, once
-or twice over.
+Results go to a bucket that only takes. Then the data folder with the database's own files, temporary folders and, on
+PostgreSQL, every table are searched for the marker: as it is, in Base64 wherever it may have begun, in hex, and as JSON would
+write it, once or twice over.
 """
 
 from __future__ import annotations
