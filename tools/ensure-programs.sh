@@ -1,7 +1,7 @@
 #!/bin/sh
 # Tests drive a real Chromium, documents are converted by a real LibreOffice, videos by a real ffmpeg, files scanned by a real
-# ClamAV and handed out by a real nginx, and a Redis and a RabbitMQ are killed. Where they are missing and we may install them, do; elsewhere the tests that need them
-# are skipped, visibly.
+# ClamAV and handed out by a real nginx, and a Redis and a RabbitMQ are killed. Where they are missing and we may install them,
+# do; elsewhere the tests that need them are skipped, visibly.
 missing=""
 found() { for name in "$@"; do command -v "$name" >/dev/null 2>&1 && return 0; done; return 1; }
 found chromium chromium-browser google-chrome || missing="$missing chromium"
