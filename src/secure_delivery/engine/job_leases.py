@@ -70,6 +70,7 @@ _TAKE = (
     )
     .returning(*_COLUMNS)
 )
+_ANY = sa.select(_J.c.id).where(_J.c.state == "queued").limit(1)
 _FENCED = sa.update(_J).where(_J.c.id == sa.bindparam("mine"), _J.c.fence == sa.bindparam("number"), _J.c.state == "started")
 
 
@@ -110,6 +111,11 @@ class Leases:
                 connection.execute(_TURN)
             chosen = self._chosen(connection, most, kinds, costs)
             return self._take(connection, chosen, worker)
+
+    def waiting(self) -> bool:
+        """Whether any job is queued, which costs less than to claim nothing."""
+        with self._database.read() as connection:
+            return connection.execute(_ANY).first() is not None
 
     def _running(self, connection: Connection) -> dict[str, int]:
         return {row[0]: row[1] for row in connection.execute(_RUNNING)}

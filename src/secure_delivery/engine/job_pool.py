@@ -123,18 +123,27 @@ class JobPool:
         at work as it may have is not missed. Never raises.
         """
         ends = time.monotonic() + _BOUT
-        while not self._over.is_set():
-            try:
-                jobs = self._leases.claim(self._name, 1, self._runner.kinds, costs)
-            except Exception as error:
-                _grumble("no jobs can be taken at the moment", error)
-                return
-            if not jobs:
-                return
-            self._run_one(jobs[0])
+        while jobs := self._next(costs):
+            for job in jobs:
+                self._begun(job)
             if time.monotonic() > ends:
-                self._moved(jobs)
+                self._moved(jobs[-1:])
                 return
+
+    def _next(self, costs: Sequence[str]) -> Sequence[Job]:
+        """What is next for one thread: a job, or several when they are quick."""
+        if self._over.is_set():
+            return ()
+        try:
+            if not self._leases.waiting():  # most messages tell of what is done already: they are not to lock the table
+                return ()
+            jobs = self._leases.claim(self._name, max(1, _AHEAD // self._size) if self._quick else 1, self._runner.kinds, costs)
+        except Exception as error:
+            _grumble("no jobs can be taken at the moment", error)
+            return ()
+        with self._state:
+            self._mine.update((job.id, job) for job in jobs)
+        return jobs
 
     def _held(self) -> dict[str, Job]:
         with self._state:
@@ -170,18 +179,22 @@ class JobPool:
 
     def _run(self) -> None:
         while (job := self._work.get()) is not None:
-            began = time.monotonic()
-            try:
-                if self._over.is_set():
-                    with suppress(Exception):  # the lease would end by itself
-                        self._leases.again(job, 0.0, begun=False)
-                    continue
-                self._run_one(job)
-            finally:
-                with self._state:
-                    self._mine.pop(job.id, None)
-                    self._quick = time.monotonic() - began < _QUICK
-                    self._state.notify_all()
+            self._begun(job)
+
+    def _begun(self, job: Job) -> None:
+        """Run a job that is held, or give it back when all is to be over."""
+        began = time.monotonic()
+        try:
+            if self._over.is_set():
+                with suppress(Exception):  # the lease would end by itself
+                    self._leases.again(job, 0.0, begun=False)
+                return
+            self._run_one(job)
+        finally:
+            with self._state:
+                self._mine.pop(job.id, None)
+                self._quick = time.monotonic() - began < _QUICK
+                self._state.notify_all()
 
     def _run_one(self, job: Job) -> None:
         try:
