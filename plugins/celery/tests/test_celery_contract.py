@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kombu import Connection
 
 from secure_delivery.plugin.testing import QueueContract
 
@@ -41,3 +42,9 @@ class TestQuorumQueues(_OnBroker):
     def here(self, rabbitmq_settings: dict[str, Any]) -> Iterator[None]:
         self.table = rabbitmq_settings | {"quorum": True}
         yield
+        with Connection(rabbitmq_settings["broker"]) as connection:  # what Celery made for delays
+            channel = connection.channel()
+            for number in range(28):
+                channel.queue_delete(f"celery_delayed_{number}")
+                channel.exchange_delete(f"celery_delayed_{number}")
+            channel.exchange_delete("celery_delayed_delivery")
