@@ -22,6 +22,7 @@ from . import (
     renditions,
     serve,
     storage,
+    usage,
     vault,
     webhooks,
     worker,
@@ -53,6 +54,7 @@ cli.add_typer(vault.app, name="vault")
 cli.add_typer(renditions.app, name="renditions")
 cli.command("preview")(preview.preview)
 cli.add_typer(jobs.app, name="jobs")
+cli.command("usage")(usage.usage)
 cli.command("plugins")(plugins.plugins)
 cli.add_typer(plugin_new.app, name="plugin")
 cli.command("doctor")(inspect.doctor)

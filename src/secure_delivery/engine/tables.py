@@ -301,3 +301,19 @@ job_trace = sa.Table(
     column("place", sa.Text, reason="where it was: the name of a folder, a storage, a host"),
     column("size", sa.BigInteger, nullable=True, reason="bytes concerned"),
 )
+
+figure = sa.Table(
+    "figure",
+    metadata,
+    column("period", sa.Text, reason="hour, day or ever: each is kept for a time of its own", primary_key=True),
+    column("at", sa.BigInteger, reason="milliseconds since the epoch; start of the hour or day, 0 for ever", primary_key=True),
+    column(
+        "application",
+        sa.Text,
+        reason="whose requests were counted, empty for those of nobody; outlives its owner, so that sums never shrink",
+        primary_key=True,
+    ),
+    column("name", sa.Text, reason="what was counted: requests, refusals, bytes, jobs; a fixed list", primary_key=True),
+    column("label", sa.Text, reason="kind, reason, state or the like, from lists that no client can add to", primary_key=True),
+    column("value", sa.BigInteger, reason="how many; usage figures"),
+)
