@@ -137,6 +137,19 @@ def test_a_result_is_made_once_then_found_and_then_hot(told: Server) -> None:
     assert counted.of("requests") == {'kind="transformation"': 4}
 
 
+def test_an_answer_from_memory_counts_like_any_other_and_an_unchanged_one_as_such(told: Server) -> None:
+    application = told.application()
+    link = told.put(application, b"z" * 500)
+    tag = told.get(f"/{link.handle}").headers["etag"]
+    for headers, status in (({}, 200), ({"If-None-Match": tag}, 304), ({"If-None-Match": '"other"'}, 200)):
+        assert told.get(f"/{link.handle}", headers).status == status
+    counted = Counted(told, application)
+    assert counted.of("answers") == {'status="2xx"': 3, 'status="3xx"': 1}
+    assert counted.of("requests") == {'kind="delivery"': 4}
+    assert counted.of("body_bytes") == {'direction="out"': 1500}
+    assert counted.of("results") == {}, "a stored file is no result"
+
+
 def test_refusals_are_counted_by_reason_and_for_the_application_that_refused(told: Server) -> None:
     application = told.application(require_policy=True, delivery_whitelist=Whitelist(["good.example"]))
     link = told.put(application, b"x")
