@@ -16,6 +16,7 @@ from ..gate.errors import ConfigurationError, VaultError
 from ..gate.model import Limits
 from ..plugin.manager import Registry, load
 from ..plugin.protocols import Event, Swept, WorkLimits
+from .administration import Administration
 from .conversion_job import KIND as CONVERSION
 from .conversion_job import ConversionWorker
 from .copies import Copies
@@ -36,6 +37,7 @@ from .locks import Locks
 from .memory import Memory
 from .outbound import OutboundGuard, Patience
 from .parts import Parts
+from .people import People, people
 from .preview_job import KIND as PREVIEW
 from .preview_job import PreviewWorker
 from .previews import Previews
@@ -83,6 +85,8 @@ class Engine:
     webhooks: Webhooks
     jobs: JobDesk
     previewing: PreviewWorker
+    people: People
+    administration: Administration
     job_sandbox: Sandbox
     video_sandbox: Sandbox
     usage: Usage
@@ -382,6 +386,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         copies=Copies(registry),
         guard=fetcher.guard,
     )
+    who = people(settings, database, vault, clock)
     return Engine(
         settings=settings,
         registry=registry,
@@ -393,7 +398,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         parts=parts,
         streams=Streams(uploads, parts, max_bytes=settings.max_bytes),
         housekeeping=Housekeeping(
-            (files.tend, uploads.sweep, webhooks.sweep, jobs.tend, usage.forget, lambda: _sweep(registry))
+            (files.tend, uploads.sweep, webhooks.sweep, jobs.tend, usage.forget, who.sweep, lambda: _sweep(registry))
         ),
         renditions=renditions,
         sandbox=sandbox,
@@ -403,6 +408,8 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         webhooks=webhooks,
         jobs=jobs,
         previewing=previewing,
+        people=who,
+        administration=Administration(database, who.audit, records, files, storages, webhooks.endpoints),
         job_sandbox=job_sandbox,
         video_sandbox=video_sandbox,
         usage=usage,

@@ -228,6 +228,11 @@ class Settings:
     metrics_applications: bool = _setting(
         _flag, False, "Have /metrics tell applications apart: one series more for each of them."
     )
+    password_memory: int = _setting(
+        _number(19_456, 2**22), 19_456, "KiB of memory that hashing one password of an account takes."
+    )
+    password_passes: int = _setting(_number(2, 1000), 2, "Passes over that memory; hashes are raised with the next sign-in.")
+    password_hashes: int = _setting(_number(1, 256), 2, "Passwords that each process hashes at once.")
     quiet: bool = _setting(_flag, False, "Log only warnings and errors, not every request.")
     plugins_blocked: tuple[str, ...] = _setting(_names, (), "Names of installed plugins that are not loaded.")
     plugins_rank: tuple[str, ...] = _setting(_names, (), "Plugins from strongest to weakest where two offer the same.")
