@@ -67,6 +67,7 @@ HEIGHT = {
 ONLY = {
     "pluggy": ("secure_delivery.plugin",),
     "cryptography": ("secure_delivery.engine.vault",),
+    "argon2": ("secure_delivery.engine.passwords",),
     "sqlalchemy": ("secure_delivery.engine", "secure_delivery.server"),
     "alembic": ("secure_delivery.engine",),
     "starlette.routing": ("secure_delivery.server",),

@@ -127,6 +127,7 @@ def test_status_tells_ids_and_numbers_and_no_key(run: Run, engine: Engine, bucke
         "storages": 3,
         "webhooks": 0,
         "jobs": 0,
+        "accounts": 0,
     }
     assert only in run("vault", "status").out
 

@@ -1,4 +1,4 @@
-"""For tests of the engine: the helpers' folder, and a table of jobs with a clock that tests turn."""
+"""For tests of the engine: the helpers' folder, a table of jobs and accounts with a clock that tests turn."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 if TYPE_CHECKING:
     from job_stand import Stand
+    from people_stand import PeopleStand
 
 
 @pytest.fixture
@@ -23,3 +24,11 @@ def stand(database: Database) -> Iterator[Stand]:
     from job_stand import Stand
 
     yield Stand(database)
+
+
+@pytest.fixture
+def people(database: Database) -> PeopleStand:
+    """Accounts on both kinds of database."""
+    from people_stand import PeopleStand
+
+    return PeopleStand(database)

@@ -11,6 +11,7 @@ import typer
 
 from ..gate.errors import SecureDeliveryError
 from . import (
+    accounts,
     applications,
     files,
     inspect,
@@ -22,6 +23,7 @@ from . import (
     renditions,
     serve,
     storage,
+    usage,
     vault,
     webhooks,
     worker,
@@ -50,9 +52,13 @@ cli.command("restore")(files.restore)
 cli.add_typer(storage.app, name="storage")
 cli.add_typer(webhooks.app, name="webhook")
 cli.add_typer(vault.app, name="vault")
+cli.add_typer(accounts.user, name="user")
+cli.add_typer(accounts.token, name="token")
+cli.add_typer(accounts.audit, name="audit")
 cli.add_typer(renditions.app, name="renditions")
 cli.command("preview")(preview.preview)
 cli.add_typer(jobs.app, name="jobs")
+cli.command("usage")(usage.usage)
 cli.command("plugins")(plugins.plugins)
 cli.add_typer(plugin_new.app, name="plugin")
 cli.command("doctor")(inspect.doctor)

@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from ..engine import Engine
+from ..engine.audit import CLI
 from ..engine.storages import SERVER
 from ..gate.errors import ConfigurationError
 from ..gate.model import Limits
@@ -193,7 +194,7 @@ def create(
             aliases=_aliases(alias, engine.settings.folders),
             storage=_storage(engine, "", storage),
         ) | _ingest(allow_type, scan, retention_days, undo_days, redirect)
-        application, secret = engine.records.create_application(name, api_key=api_key, secret=given, **switches)
+        application, secret = engine.administration.create_application(CLI, name, api_key=api_key, secret=given, **switches)
     _show(application, as_json=as_json, secret=None if given else secret)
 
 
@@ -281,7 +282,7 @@ def set_(
         ) | _ingest(allow_type, scan, retention_days, undo_days, redirect)
         if not changes:
             raise ConfigurationError("nothing to change: give at least one option")
-        _show(engine.records.update_application(api_key, **changes), as_json=as_json)
+        _show(engine.administration.change_application(CLI, api_key, **changes), as_json=as_json)
 
 
 @app.command("rotate-secret")
@@ -293,7 +294,7 @@ def rotate_secret(
 ) -> None:
     """Regenerate the secret. Signatures made with the old one stop working everywhere, at once or after the grace."""
     with engine_for(config) as engine:
-        application, secret = engine.records.rotate_secret(api_key, grace=grace)
+        application, secret = engine.administration.rotate_secret(CLI, api_key, grace=grace)
     _show(application, as_json=as_json, secret=secret)
 
 
@@ -310,7 +311,7 @@ def delete(
         files = engine.records.count_files(api_key)
         if not yes:
             typer.confirm(f"Delete {application.name or api_key} and its {files} files?", abort=True, err=True)
-        engine.files.remove_application(api_key)
+        engine.administration.delete_application(CLI, api_key)
     if as_json:
         say_json({"deleted": api_key, "files": files})
     else:

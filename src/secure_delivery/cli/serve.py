@@ -15,6 +15,7 @@ import typer
 from rich.text import Text
 
 from ..engine import Engine
+from ..engine.audit import CLI
 from ..engine.settings import PREFIX, Settings
 from ..gate.errors import ConfigurationError
 from ..gate.model import Application
@@ -115,7 +116,7 @@ def _demo_application(engine: Engine) -> tuple[Application, str | None]:
     for application in engine.records.applications():
         if application.name == _DEMO:
             return application, None
-    return engine.records.create_application(_DEMO, require_policy=True)
+    return engine.administration.create_application(CLI, _DEMO, require_policy=True)
 
 
 def _sample(engine: Engine, application: Application) -> str:

@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..engine import Engine
+from ..engine.audit import CLI
 from ..engine.storage_check import check_storage
 from ..engine.storages import SERVER, StorageRow
 from ..gate.errors import Busy, ConfigurationError, SecureDeliveryError
@@ -113,9 +114,7 @@ def add(
     """Set a storage up for an application. Its credentials are sealed, and never shown again."""
     with engine_for(config) as engine:
         known_application(engine, api_key)
-        row = engine.storages.add(api_key, name, provider, _options(option, secret))
-        if usual:
-            engine.records.update_application(api_key, storage=name)
+        row = engine.administration.add_storage(CLI, api_key, name, provider, _options(option, secret), usual=usual)
         _show(row, known_application(engine, api_key), as_json=as_json)
 
 
@@ -133,9 +132,9 @@ def set_(
     with engine_for(config) as engine:
         application = known_application(engine, api_key)
         given = _options(option, secret)
-        row = engine.storages.change(api_key, name, given) if given else engine.storages.named(api_key, name)
+        row = engine.administration.change_storage(CLI, api_key, name, given) if given else engine.storages.named(api_key, name)
         if usual is not None and usual != (application.storage == name):
-            application = engine.records.update_application(api_key, storage=name if usual else "")
+            application = engine.administration.change_application(CLI, api_key, storage=name if usual else "")
         _show(row, application, as_json=as_json)
 
 
@@ -207,9 +206,7 @@ def remove(
         application = known_application(engine, api_key)
         if not yes:
             typer.confirm(f"Forget the storage {name} of {application.name or api_key}?", abort=True, err=True)
-        engine.storages.remove(api_key, name)
-        if application.storage == name:
-            engine.records.update_application(api_key, storage="")
+        engine.administration.remove_storage(CLI, api_key, name)
     if as_json:
         say_json({"removed": name})
     else:

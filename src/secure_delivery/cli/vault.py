@@ -8,6 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ..engine import Engine, open_vault
+from ..engine.audit import CLI
 from ..engine.settings import Settings
 from ..engine.vault import Vault, add_key, drop_keys, fresh_key_id, new_master_key
 from ..gate.errors import ConfigurationError
@@ -29,6 +30,7 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
             "storages": engine.storages.sealed(),
             "webhooks": engine.webhooks.sealed.count(),
             "jobs": engine.jobs.jobs.sealed.count(),
+            "accounts": engine.people.sealed.count(),
         }
     if as_json:
         say_json(values)
@@ -53,6 +55,7 @@ def rotate(
     with engine_for(config) as engine:
         changed = _rewrap(engine)
         vault = open_vault(engine.settings)
+        engine.administration.note(CLI, "vault.rotate", after={"key": vault.current, "rewrapped": changed})
     older = sorted(vault.key_ids - {vault.current})
     if as_json:
         say_json({"current": vault.current, "rewrapped": changed, "older": older})
@@ -69,7 +72,7 @@ def prune(config: Config = None, as_json: AsJson = False) -> None:
         if engine.settings.master_key:
             raise ConfigurationError("the master keys are in the environment: take the older entries out there")
         vault = open_vault(engine.settings)
-        columns = engine.webhooks.sealed.keys() | engine.jobs.jobs.sealed.keys()
+        columns = engine.webhooks.sealed.keys() | engine.jobs.jobs.sealed.keys() | engine.people.sealed.keys()
         used = engine.records.sealing_keys() | engine.storages.sealing_keys() | columns
     if still := sorted(used - {vault.current}):
         raise ConfigurationError(f"something is sealed under {', '.join(still)} still: run `vault rotate --rewrap` first")
@@ -96,7 +99,7 @@ def _rewrap(engine: Engine) -> int:
     """Bring everything under the current key, with a progress bar where there is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        rows = (engine.webhooks.sealed, engine.jobs.jobs.sealed)
+        rows = (engine.webhooks.sealed, engine.jobs.jobs.sealed, engine.people.sealed)
         total = engine.records.sealed_secrets() + engine.storages.sealed() + sum(one.count() for one in rows)
         task = progress.add_task("sealing afresh", total=total)
         step = lambda: progress.advance(task)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from ..engine.audit import CLI
 from ..engine.webhook_log import DELIVERED, FAILED, STATES, Delivery
 from ..engine.webhooks import EVENTS, Endpoint
 from ..gate.errors import ConfigurationError
@@ -73,7 +74,7 @@ def add(
     """Have events of an application sent to an address. Prints the secret that signs them, this once."""
     with engine_for(config) as engine:
         known_application(engine, api_key)
-        endpoint, secret = engine.webhooks.endpoints.add(api_key, url, events=event or (), active=active)
+        endpoint, secret = engine.administration.add_webhook(CLI, api_key, url, events=event or (), active=active)
     _show(endpoint, secret, as_json=as_json)
 
 
@@ -93,7 +94,7 @@ def set_(
         raise ConfigurationError("--event and --all-events: one of them")
     events = () if every else event
     with engine_for(config) as engine:
-        endpoint = engine.webhooks.endpoints.change(api_key, webhook, url=url, events=events, active=active)
+        endpoint = engine.administration.change_webhook(CLI, api_key, webhook, url=url, events=events, active=active)
     _show(endpoint, None, as_json=as_json)
 
 
@@ -123,7 +124,7 @@ def remove(
         endpoint = engine.webhooks.endpoints.get(api_key, webhook)
         if not yes:
             typer.confirm(f"Forget the webhook to {endpoint.url}?", abort=True, err=True)
-        engine.webhooks.endpoints.remove(api_key, webhook)
+        engine.administration.remove_webhook(CLI, api_key, webhook)
     if as_json:
         say_json({"removed": webhook})
     else:
@@ -140,7 +141,7 @@ def rotate(
 ) -> None:
     """Make a new secret and print it, this once. Both sign until the grace is over."""
     with engine_for(config) as engine:
-        endpoint, secret = engine.webhooks.endpoints.rotate(api_key, webhook, grace=grace)
+        endpoint, secret = engine.administration.rotate_webhook(CLI, api_key, webhook, grace=grace)
     _show(endpoint, secret, as_json=as_json)
 
 

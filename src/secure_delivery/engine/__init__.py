@@ -16,12 +16,14 @@ from ..gate.errors import ConfigurationError, VaultError
 from ..gate.model import Limits
 from ..plugin.manager import Registry, load
 from ..plugin.protocols import Event, Swept, WorkLimits
+from .administration import Administration
 from .conversion_job import KIND as CONVERSION
 from .conversion_job import ConversionWorker
 from .copies import Copies
 from .database import Database
 from .fetch import Fetcher
 from .fetched import FetchedFiles
+from .figures import JOBS, PREVIEWS, WEBHOOKS, Figures
 from .files import Development, Files
 from .housekeeping import Housekeeping
 from .job_bell import bell
@@ -35,6 +37,7 @@ from .locks import Locks
 from .memory import Memory
 from .outbound import OutboundGuard, Patience
 from .parts import Parts
+from .people import People, people
 from .preview_job import KIND as PREVIEW
 from .preview_job import PreviewWorker
 from .previews import Previews
@@ -48,6 +51,7 @@ from .sources import Folders, Objects
 from .storages import Storages
 from .streams import Streams
 from .uploads import Uploads
+from .usage import Usage
 from .vault import Vault
 from .webhooks import Schedule, Sender, Webhooks
 
@@ -81,8 +85,12 @@ class Engine:
     webhooks: Webhooks
     jobs: JobDesk
     previewing: PreviewWorker
+    people: People
+    administration: Administration
     job_sandbox: Sandbox
     video_sandbox: Sandbox
+    usage: Usage
+    figures: Figures
     clock: Callable[[], float]
 
     def start(self, *, serving: bool = True) -> None:
@@ -99,6 +107,7 @@ class Engine:
         self.fetched.sweep()
         self.housekeeping.start()
         self.webhooks.start()
+        self.usage.start()
         if serving:
             self.renditions.start()
             self.renditions.start_decoders()
@@ -113,6 +122,7 @@ class Engine:
         self.housekeeping.close()
         self.renditions.close()
         self.sandbox.close()
+        self.usage.close()
         self.database.close()
 
 
@@ -153,7 +163,9 @@ def _sweep(registry: Registry) -> int:
     return sum(storage.sweep(_ABANDONED) for storage in registry.storages.values() if isinstance(storage, Swept))
 
 
-def _webhooks(settings: Settings, database: Database, vault: Vault, records: Records, clock: Callable[[], float]) -> Webhooks:
+def _webhooks(
+    settings: Settings, database: Database, vault: Vault, records: Records, clock: Callable[[], float], usage: Usage
+) -> Webhooks:
     sender = Sender(
         seconds=settings.webhook_seconds,
         https_only=settings.webhook_https_only,
@@ -169,7 +181,20 @@ def _webhooks(settings: Settings, database: Database, vault: Vault, records: Rec
         schedule=Schedule(delays=settings.webhook_delays, keep=settings.webhook_log_days),
         senders=settings.webhook_senders,
         base=settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.port}",
+        tried=lambda application, outcome: usage.add((application, WEBHOOKS, outcome)),
     )
+
+
+def _counted(usage: Usage, registry: Registry) -> Callable[[Job], None]:
+    """Counts jobs that have ended, and of previews who made them."""
+
+    def ended(job: Job) -> None:
+        usage.add((job.application, JOBS, f"{job.kind}/{job.state}"))
+        name = (job.result or {}).get("previewer") if job.state == "success" else None
+        if isinstance(name, str) and (previewer := registry.previewers.get(name)) is not None:
+            usage.add((job.application, PREVIEWS, f"{previewer.family}/{name}"))
+
+    return ended
 
 
 def _tell(registry: Registry, webhooks: Webhooks) -> Callable[[Event], None]:
@@ -213,6 +238,7 @@ def _jobs(
     clock: Callable[[], float],
     sandbox: Sandbox,
     workers: Mapping[str, Worker],
+    usage: Usage,
 ) -> JobDesk:
     """The table of jobs, and the hands of this process. Decoders for jobs start with the first one."""
 
@@ -238,6 +264,7 @@ def _jobs(
         place=_private_folder(data / "jobs"),
         waiting=waiting,
         seconds_of=lambda api_key: None if (limits := limits_of(api_key)) is None else limits.max_job_seconds,
+        ended=_counted(usage, registry),
     )
     pool = JobPool(
         leases,
@@ -290,7 +317,8 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         default=settings.storage,
         guard=OutboundGuard(allow=settings.storage_allow, ports=(80, 443, *settings.storage_ports)),
     )
-    webhooks = _webhooks(settings, database, vault, records, clock)
+    usage = Usage(database, clock)
+    webhooks = _webhooks(settings, database, vault, records, clock, usage)
     files = Files(
         records,
         storages,
@@ -346,7 +374,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         base=settings.public_url,
     )
     workers: dict[str, Worker] = {PREVIEW: previewing, CONVERSION: converting}
-    jobs = _jobs(settings, registry, database, vault, records, webhooks, data, clock, job_sandbox, workers)
+    jobs = _jobs(settings, registry, database, vault, records, webhooks, data, clock, job_sandbox, workers, usage)
     webhooks.rebuild = lambda application, job: previewing.rebuilt(application, jobs.jobs.get(job, application))
     renditions = Renditions(
         records,
@@ -358,6 +386,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         copies=Copies(registry),
         guard=fetcher.guard,
     )
+    who = people(settings, database, vault, clock)
     return Engine(
         settings=settings,
         registry=registry,
@@ -368,7 +397,9 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         uploads=uploads,
         parts=parts,
         streams=Streams(uploads, parts, max_bytes=settings.max_bytes),
-        housekeeping=Housekeeping((files.tend, uploads.sweep, webhooks.sweep, jobs.tend, lambda: _sweep(registry))),
+        housekeeping=Housekeeping(
+            (files.tend, uploads.sweep, webhooks.sweep, jobs.tend, usage.forget, who.sweep, lambda: _sweep(registry))
+        ),
         renditions=renditions,
         sandbox=sandbox,
         fetched=FetchedFiles(fetcher, _private_folder(data / "fetched"), keep=settings.fetch_keep, clock=clock),
@@ -377,7 +408,11 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         webhooks=webhooks,
         jobs=jobs,
         previewing=previewing,
+        people=who,
+        administration=Administration(database, who.audit, records, files, storages, webhooks.endpoints),
         job_sandbox=job_sandbox,
         video_sandbox=video_sandbox,
+        usage=usage,
+        figures=Figures(database),
         clock=clock,
     )

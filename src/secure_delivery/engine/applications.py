@@ -89,7 +89,7 @@ class Applications:
         application = Application(secrets=ring, api_key=key, name=name, **switches)
         try:
             with self._database.write() as connection:
-                row = {"api_key": key, "name": name, "settings": _settings(application), "created": self._now_ms()}
+                row = {"api_key": key, "name": name, "settings": settings_of(application), "created": self._now_ms()}
                 connection.execute(sa.insert(tables.application).values(**row))
                 self._save_ring(connection, key, ring)
                 self._database.bump(connection)
@@ -137,7 +137,7 @@ class Applications:
             connection.execute(
                 sa.update(tables.application)
                 .where(tables.application.c.api_key == api_key)
-                .values(name=application.name, settings=_settings(application))
+                .values(name=application.name, settings=settings_of(application))
             )
             self._database.bump(connection)
         return application
@@ -280,7 +280,7 @@ def _place(api_key: str, secret_id: str) -> Place:
     return Place(table="application_secret", row=secret_id, field="sealed", application=api_key)
 
 
-def _settings(application: Application) -> dict[str, Any]:
+def settings_of(application: Application) -> dict[str, Any]:
     """The switches, whitelists and limits as JSON values, under the names that `Application` gives them."""
     settings: dict[str, Any] = {}
     for field in fields(Application):
@@ -296,7 +296,7 @@ def _settings(application: Application) -> dict[str, Any]:
 
 
 def _switches(settings: dict[str, Any]) -> dict[str, Any]:
-    """The inverse of `_settings`. A name nobody here knows was a restriction to somebody: it is refused, not skipped.
+    """The inverse of `settings_of`. A name nobody here knows was a restriction to somebody: it is refused, not skipped.
 
     Names that are missing, because the row is older than the switch, take the default. Raises `ConfigurationError`.
     """

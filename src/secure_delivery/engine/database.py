@@ -17,7 +17,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -67,6 +68,7 @@ class Database:
         self._turns = Turns(self._writer, _given_up)
         self._watch: Any = None  # a connection of the driver's own, for `generation` only
         self._pid = os.getpid()
+        self._whole = threading.local()  # of each thread: the block of `whole` it is in
         self._engine = _sqlite_engine(parsed) if self.sqlite else _postgres_engine(parsed)
 
     def __repr__(self) -> str:
@@ -101,6 +103,35 @@ class Database:
         true when it writes. PostgreSQL: read with `.with_for_update()` what the change depends on. Keep it short: other
         writers wait, and give up after ten seconds with `sqlalchemy.exc.OperationalError`.
         """
+        around: _Whole | None = getattr(self._whole, "block", None)
+        if around is None:
+            with self._transaction() as connection:
+                yield connection
+            return
+        if around.connection is None:
+            around.connection = around.stack.enter_context(self._transaction())
+        with self._part(around.connection):
+            yield around.connection
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Everything that this thread writes within the block is committed together at its end, or undone when it raises.
+
+        The transaction begins with the first `write`, so what is prepared before that holds nobody up. `read` shows what was
+        committed before. A block within a block is part of the outer one.
+        """
+        if getattr(self._whole, "block", None) is not None:
+            yield
+            return
+        with ExitStack() as stack:
+            self._whole.block = _Whole(stack)
+            try:
+                yield
+            finally:
+                self._whole.block = None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         engine = self.engine  # after a fork, this renews the turns as well
         if self.sqlite:
             with self._turns.writing() as connection:
@@ -108,6 +139,18 @@ class Database:
             return
         with engine.connect() as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def _part(self, connection: Connection) -> Iterator[None]:
+        """One `write` of a `whole`: a caller may catch what it raises and go on, as it may outside."""
+        savepoint = connection.begin_nested()
+        try:
+            yield
+        except BaseException:
+            if not (self.sqlite and _given_up(connection)):
+                savepoint.rollback()
+            raise
+        savepoint.commit()
 
     def _writer(self) -> Connection:
         return self._engine.connect().execution_options(**{_WRITES: True})
@@ -208,6 +251,14 @@ class Database:
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()
+
+
+@dataclass(slots=True)
+class _Whole:
+    """A block of `whole`: its transaction, once something was written, and what ends it."""
+
+    stack: ExitStack
+    connection: Connection | None = None
 
 
 def _given_up(connection: Connection) -> bool:

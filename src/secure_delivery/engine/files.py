@@ -434,7 +434,10 @@ class Files:
 
     def remove_application(self, api_key: str) -> None:
         """Delete an application with its secrets and files, and everything made of them. Raises `NotFound`."""
-        blobs = self.records.delete_application(api_key)
+        self.forget_application(api_key, self.records.delete_application(api_key))
+
+    def forget_application(self, api_key: str, blobs: Sequence[Blob]) -> None:
+        """Delete what is left of an application whose rows are gone: its bytes, and everything made of them."""
         self._forget_results(application_folder(api_key))
         self.discard(blobs)
 

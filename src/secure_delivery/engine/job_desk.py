@@ -12,6 +12,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
 from ..gate.errors import ConfigurationError
 from ..plugin.protocols import Queue, Serving
 from .job_leases import Leases
@@ -66,11 +68,15 @@ class JobDesk:
     def cancel(self, job_id: str, application: str | None = None) -> Job:
         """End a job that waits, with its webhooks, or have its holder give it up. Raises like `Jobs.cancel`."""
         deliveries: list[str] = []
-        job = self.jobs.cancel(
-            job_id,
-            application,
-            beside=lambda connection, ended: deliveries.extend(self.runner.report(connection, ended)),
-        )
+        over: list[Job] = []
+
+        def beside(connection: Connection, ended: Job) -> None:
+            deliveries.extend(self.runner.report(connection, ended))
+            over.append(ended)
+
+        job = self.jobs.cancel(job_id, application, beside=beside)
+        for ended in over:
+            self.runner.ended(ended)
         self.runner.deliver(deliveries)
         return job
 

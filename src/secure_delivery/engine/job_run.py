@@ -137,7 +137,7 @@ class JobRunner:
 
     `deliver` makes one attempt at each of several webhook deliveries; `requests` opens the sealed request of a job. `place` is
     where folders are made. `waiting` is told of jobs that are to be begun again, with the seconds until then. `seconds_of` says
-    how long a job of an application may take in all.
+    how long a job of an application may take in all. `ended` is told of every job whose end was recorded.
     """
 
     def __init__(
@@ -150,6 +150,7 @@ class JobRunner:
         place: Path,
         waiting: Callable[[Job, float], None] = lambda job, delay: None,
         seconds_of: Callable[[str], float | None] = lambda application: None,
+        ended: Callable[[Job], None] = lambda job: None,
     ) -> None:
         self._leases = leases
         self._workers = workers
@@ -158,6 +159,7 @@ class JobRunner:
         self._place = place
         self._waiting = waiting
         self._seconds_of = seconds_of
+        self.ended = ended
         self._held: dict[str, Job] = {}
         self._working: dict[str, Held] = {}
         self._untold: list[str] = []  # folders that are gone, which could not be written down with their job
@@ -343,6 +345,7 @@ class JobRunner:
         except BaseException:
             held.taken_back(traces)
             raise
+        self.ended(job)
         return deliveries
 
     @contextmanager

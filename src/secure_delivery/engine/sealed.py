@@ -1,4 +1,4 @@
-"""What is sealed in columns of webhooks and jobs, brought under a new master key.
+"""What is sealed in columns of webhooks, jobs and accounts, brought under a new master key.
 
 Knows: which columns hold sealed values, and the places that these open in. Must not know: what the values mean.
 """
@@ -23,10 +23,11 @@ WEBHOOKS: Columns = (
     (tables.webhook_delivery, "body"),
 )
 JOBS: Columns = ((tables.job, "sealed"),)
+ACCOUNTS: Columns = ((tables.account, "totp"),)
 
 
 class Sealed:
-    """The sealed values of some columns, of tables with `id` and `application`. Thread-safe."""
+    """The sealed values of some columns, of tables with `id`, and `application` where one owns the row. Thread-safe."""
 
     def __init__(self, database: Database, vault: Vault, columns: Columns) -> None:
         self._database = database
@@ -53,7 +54,7 @@ class Sealed:
         changed = 0
         for table, field in self._columns:
             with self._database.read() as connection:
-                query = sa.select(table.c.id, table.c.application).where(table.c[field].is_not(None))
+                query = sa.select(table.c.id, _owner(table)).where(table.c[field].is_not(None))
                 rows = connection.execute(query).all()
             for row in rows:  # bodies are long: one after the other
                 changed += self._one(table, field, row.id, row.application)
@@ -73,6 +74,12 @@ class Sealed:
             return 0
         with self._database.write() as connection:  # a row that was deleted or changed meanwhile needs nothing
             return connection.execute(sa.update(table).where(this, table.c[field] == text).values({field: sealed})).rowcount
+
+
+def _owner(table: sa.Table) -> sa.ColumnElement[str]:
+    """The owner of a row; "" for what belongs to the service, as in `Place`."""
+    found = table.c.get("application")
+    return sa.literal("").label("application") if found is None else found
 
 
 def _counted(table: sa.Table, field: str) -> sa.Select[Any]:

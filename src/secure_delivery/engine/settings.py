@@ -60,6 +60,13 @@ def _url(value: Any) -> str:
     return text
 
 
+def _token(value: Any) -> str:
+    text = _text(value)
+    if text and not re.fullmatch(r"[!-~]{16,500}", text):
+        raise ValueError("16 or more visible ASCII characters are wanted")
+    return text
+
+
 def _location(value: Any) -> str:
     text = _text(value)
     if text and not re.fullmatch(r"(?:/[A-Za-z0-9_-]+)+/", text):
@@ -215,6 +222,17 @@ class Settings:
     )
     job_seconds: float = _setting(_number(1, 86_400, float), 60.0, "Wall seconds one previewer or extractor may take.")
     video_seconds: float = _setting(_number(1, 86_400, float), 900.0, "Wall seconds one conversion of video or audio may take.")
+    metrics_token: str = _setting(
+        _token, "", "Bearer token for GET /metrics, 16 characters or more; empty: only from this machine itself.", secret=True
+    )
+    metrics_applications: bool = _setting(
+        _flag, False, "Have /metrics tell applications apart: one series more for each of them."
+    )
+    password_memory: int = _setting(
+        _number(19_456, 2**22), 19_456, "KiB of memory that hashing one password of an account takes."
+    )
+    password_passes: int = _setting(_number(2, 1000), 2, "Passes over that memory; hashes are raised with the next sign-in.")
+    password_hashes: int = _setting(_number(1, 256), 2, "Passwords that each process hashes at once.")
     quiet: bool = _setting(_flag, False, "Log only warnings and errors, not every request.")
     plugins_blocked: tuple[str, ...] = _setting(_names, (), "Names of installed plugins that are not loaded.")
     plugins_rank: tuple[str, ...] = _setting(_names, (), "Plugins from strongest to weakest where two offer the same.")

@@ -301,3 +301,127 @@ job_trace = sa.Table(
     column("place", sa.Text, reason="where it was: the name of a folder, a storage, a host"),
     column("size", sa.BigInteger, nullable=True, reason="bytes concerned"),
 )
+
+account = sa.Table(
+    "account",
+    metadata,
+    column("id", sa.Text, reason="names the account and binds what is sealed to this row", primary_key=True),
+    column("login", sa.Text, reason="what its person signs in with; shown in lists and in the audit log"),
+    column("role", sa.Text, reason="owner, developer or viewer: what it may do"),
+    column("password", sa.Text, nullable=True, reason="argon2id hash; none until the invitation is accepted"),
+    column("totp", sa.Text, nullable=True, reason="secret of the second factor, encrypted by the vault for exactly this row"),
+    column("totp_since", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; asked for from then on"),
+    column("totp_step", sa.BigInteger, reason="time step of the last code that was taken: none counts twice"),
+    column("disabled", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; it cannot be used from then on"),
+    column("created", sa.BigInteger, reason="milliseconds since the epoch; order of lists"),
+    column("seen", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; the last time somebody signed in"),
+    sa.UniqueConstraint("login"),
+)
+
+
+def _account(**options: Any) -> sa.Column[Any]:
+    return column(
+        "account",
+        sa.Text,
+        sa.ForeignKey("account.id", ondelete="CASCADE"),
+        reason="whose it is; the row goes when the account goes",
+        **options,
+    )
+
+
+recovery_code = sa.Table(
+    "recovery_code",
+    metadata,
+    _account(primary_key=True),
+    column("digest", sa.Text, reason="SHA-256 of a code of 80 random bits, deleted when it is used", primary_key=True),
+)
+
+account_link = sa.Table(
+    "account_link",
+    metadata,
+    column("digest", sa.Text, reason="SHA-256 of the token in the link; the token itself is nowhere", primary_key=True),
+    column("kind", sa.Text, reason="setup of the first owner, or invitation to choose a password"),
+    _account(nullable=True),
+    column("created", sa.BigInteger, reason="milliseconds since the epoch; shown in lists"),
+    column("expires", sa.BigInteger, reason="milliseconds since the epoch; worth nothing from then on, and swept"),
+    sa.Index(None, "account"),
+)
+
+session = sa.Table(
+    "session",
+    metadata,
+    column("id", sa.Text, reason="names the session in its owner's list", primary_key=True),
+    column("digest", sa.Text, reason="SHA-256 of the token in the cookie; the token itself is nowhere"),
+    _account(),
+    column("stage", sa.Text, reason="code while the second factor is missing, then full"),
+    column("fresh", sa.BigInteger, reason="milliseconds since the epoch; when the password was last asked for"),
+    column("created", sa.BigInteger, reason="milliseconds since the epoch; shown in its owner's list"),
+    column("used", sa.BigInteger, reason="milliseconds since the epoch; idle for too long, it is over"),
+    column("expires", sa.BigInteger, reason="milliseconds since the epoch; over then in any case, and swept"),
+    column("address", sa.Text, reason="from where it was opened, shown in its owner's list"),
+    sa.UniqueConstraint("digest"),
+    sa.Index(None, "account"),
+    sa.Index(None, "expires"),
+)
+
+api_token = sa.Table(
+    "api_token",
+    metadata,
+    column("id", sa.Text, reason="names the token in lists and in the audit log", primary_key=True),
+    _account(),
+    column("name", sa.Text, reason="what its owner calls it"),
+    column("prefix", sa.Text, reason="the first characters, by which its owner knows it again"),
+    column("digest", sa.Text, reason="SHA-256 of the token; the token itself is nowhere"),
+    column("scopes", sa.JSON, reason="what it may be used for, within what its owner may do"),
+    column("created", sa.BigInteger, reason="milliseconds since the epoch; order of lists"),
+    column("expires", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; worth nothing from then on"),
+    column("used", sa.BigInteger, nullable=True, reason="milliseconds since the epoch; so that unused ones are found"),
+    sa.UniqueConstraint("digest"),
+    sa.Index(None, "account"),
+)
+
+attempt = sa.Table(
+    "attempt",
+    metadata,
+    column("key", sa.Text, reason="SHA-256 of what is counted: an account, an address, or both", primary_key=True),
+    column("count", sa.BigInteger, reason="tries that did not succeed; 0 where the row only says who was let in before"),
+    column("since", sa.BigInteger, reason="milliseconds since the epoch; when counting began"),
+    column("until", sa.BigInteger, reason="milliseconds since the epoch; the next try is not before then"),
+    column("ends", sa.BigInteger, reason="milliseconds since the epoch; forgotten from then on, and swept"),
+    sa.Index(None, "ends"),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    column("id", sa.Text, reason="names the entry; order among those of one moment", primary_key=True),
+    column("at", sa.BigInteger, reason="milliseconds since the epoch; when it was done"),
+    column("actor", sa.Text, reason="who: id of the account, or cli; no key, because entries outlive accounts"),
+    column("name", sa.Text, reason="what the actor was called then"),
+    column("means", sa.Text, reason="how: by the command line, in a session, or with which token"),
+    column("address", sa.Text, nullable=True, reason="from where; none for the command line"),
+    column("action", sa.Text, reason="what was done, as application.change"),
+    column("application", sa.Text, nullable=True, reason="API key of the application concerned; entries outlive it"),
+    column("subject", sa.Text, reason="what it was done to: the name or id of an account, a storage, a webhook"),
+    column("before", sa.JSON(none_as_null=True), nullable=True, reason="what was changed, as it was before; no secrets"),
+    column("after", sa.JSON(none_as_null=True), nullable=True, reason="what was changed, as it is since; no secrets"),
+    sa.Index(None, "at", "id"),
+    sa.Index(None, "application", "at", "id"),
+    sa.Index(None, "actor", "at", "id"),
+)
+
+figure = sa.Table(
+    "figure",
+    metadata,
+    column("period", sa.Text, reason="hour, day or ever: each is kept for a time of its own", primary_key=True),
+    column("at", sa.BigInteger, reason="milliseconds since the epoch; start of the hour or day, 0 for ever", primary_key=True),
+    column(
+        "application",
+        sa.Text,
+        reason="whose requests were counted, empty for those of nobody; outlives its owner, so that sums never shrink",
+        primary_key=True,
+    ),
+    column("name", sa.Text, reason="what was counted: requests, refusals, bytes, jobs; a fixed list", primary_key=True),
+    column("label", sa.Text, reason="kind, reason, state or the like, from lists that no client can add to", primary_key=True),
+    column("value", sa.BigInteger, reason="how many; usage figures"),
+)

@@ -70,7 +70,8 @@ class Webhooks:
 
     `base` begins the addresses of files in what is sent. `senders` is how many deliveries one process has on their way at once.
     `rebuild` makes bodies again that were not kept; it may be set later. `chance` spreads delays, `clock` gives seconds since
-    the epoch. `endpoints` and `log` are for looking and changing.
+    the epoch. `tried` is told the application and how each try ended: delivered, failed, given_up. `endpoints` and `log` are
+    for looking and changing.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Webhooks:
         base: str = "",
         rebuild: Rebuild | None = None,
         chance: Callable[[], float] = random.random,
+        tried: Callable[[str, str], None] = lambda application, outcome: None,
     ) -> None:
         self.endpoints = Endpoints(database, vault, clock, check=sender.check)
         self.log = Deliveries(database, vault, clock, lease=sender.seconds + _SPARE)
@@ -98,6 +100,7 @@ class Webhooks:
         self._schedule = schedule or Schedule()
         self._base = base
         self._chance = chance
+        self._tried = tried
         self._traffic = _Traffic(senders)
         self._wanted, self._over = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -226,6 +229,7 @@ class Webhooks:
             logger.warning("webhook delivery %s: the lease was lost, and what came of try %d with it", claim.id, claim.number)
         elif not outcome.delivered and again is None:
             logger.warning("webhook delivery %s of %s was given up: %s", claim.id, claim.application, outcome.status)
+        self._tried(claim.application, "delivered" if outcome.delivered else "failed" if again is not None else "given_up")
         return outcome
 
     def _sent(self, claim: Claim) -> Outcome:

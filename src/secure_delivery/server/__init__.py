@@ -24,11 +24,13 @@ from ..engine.settings import Settings
 from ..gate.errors import Busy, SecureDeliveryError
 from .capabilities_api import CapabilitiesAPI
 from .cors import AccessLog, Preflights
+from .counting import Counting
 from .delivery import Delivery
 from .file_api import FileAPI
 from .hot import Hot
 from .http import Context, Denied, on_crash, on_denied, on_disconnect, on_fault, on_http
 from .legacy import Legacy
+from .metrics import Metrics
 from .multipart import MultipartUploads
 from .ops import Ops
 from .pages import Pages
@@ -65,6 +67,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     previews = PreviewsAPI(context, delivery)
     webhooks = WebhooksAPI(context)
     ops = Ops(context)
+    metrics = Metrics(engine)
     capabilities = CapabilitiesAPI(context)
 
     @asynccontextmanager
@@ -81,6 +84,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             *_only("/", home, "GET"),
             *_only("/health/live", ops.live, "GET"),
             *_only("/health/ready", ops.ready, "GET"),
+            *_only("/metrics", metrics.answer, "GET"),
             *_only("/api/capabilities", capabilities.answer, "GET"),
             *_only("/api/store/{provider}", files.store, "POST"),
             *_only("/api/store/{provider}/{handle}", files.copy, "POST"),
@@ -133,6 +137,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
         middleware=[
             Middleware(AccessLog),
             Middleware(Hot, context=context),
+            Middleware(Counting, usage=engine.usage),
             Middleware(Preflights, context=context),
         ],
         lifespan=lifespan,

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from ..gate.errors import CredentialConflict, SecureDeliveryError
 from ..gate.hosts import parse_origin
 from ..gate.model import Application, SecretState
+from . import counting
 from .http import Context, single
 
 
@@ -64,6 +65,7 @@ async def caller_of(context: Context, request: Request) -> Caller:
             right |= hmac.compare_digest(each.value, shown) and each.state is SecretState.ACTIVE
     if application is None or (secret and not right):
         raise Unauthorized("an unknown key, or a wrong secret")
+    counting.belongs(request.scope, application.api_key)
     if right:
         return Caller(application=application, trusted=True)
     origin = single(request, "origin")

@@ -13,9 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..gate.errors import SecureDeliveryError
+from ..gate.errors import Reason, SecureDeliveryError
 from ..gate.hosts import parse_origin
 from ..gate.model import Application
+from . import counting
 from .http import Context, error_response, raw_path, raw_query, redact, single, whitelist_for
 from .tus import options_headers
 
@@ -63,6 +64,7 @@ class Preflights:
         if whitelist is not None:
             host = parse_origin(origin)
             if host is None or not whitelist.allows(host):
+                counting.refused(request.scope, Reason.ORIGIN_NOT_ALLOWED.value, application.api_key if application else None)
                 return error_response(403, "origin_not_allowed", "Requests from this site are not allowed.", vary)
         granted = {
             "access-control-allow-origin": "*" if whitelist is None else origin,

@@ -23,6 +23,7 @@ from ..gate.model import Application, Decision
 from ..gate.policy import Call
 from ..gate.taskurl import SourceKind, TaskURL, parse
 from ..plugin.protocols import Located, Placing, Presigned
+from . import counting
 from .conversions import Conversions
 from .explainer import Explainer
 from .facts import Facts
@@ -96,6 +97,8 @@ class Delivery:
         url, plan = await self._understand(request)
         source = url.source
         plain = plan is None
+        if not plain:
+            counting.is_kind(request.scope, counting.TRANSFORMATION)
         plan = plan or NOTHING
         if request.method == "POST" and (plan.controls.metadata is not None or not (plan.stores or plan.lengthy)):
             raise not_for_post()

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..engine.renditions import Rendition
 from ..gate.model import Application, Decision
+from .counting import Told
 from .http import Context, cache_control
 from .ranges import answer
 
@@ -69,6 +70,7 @@ class _Answer(NamedTuple):
     headers: list[tuple[bytes, bytes]]
     until: float
     steady: float  # until when the Cache-Control among the headers is right as it stands
+    told: Told  # the names under which it is counted
 
 
 class Hot:
@@ -78,6 +80,7 @@ class Hot:
         self._app = app
         self._context = context
         self._store = context.engine.renditions.store
+        self._usage = context.engine.usage
         self._answers: dict[tuple[Any, ...], _Answer] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,6 +111,7 @@ class Hot:
             if answer(asked, etag=known.lasting.etag, modified=0, size=len(body)).status == 304:
                 status, body = 304, b""
                 headers = [header for header in headers if header[0] not in _CONTENT]
+        known.told.note(self._usage.counts(), status, len(body))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -151,7 +155,8 @@ class Hot:
         expiry = lasting.decision.expiry
         ends = _FOREVER if expiry is None else float(expiry)
         steady = _FOREVER if expiry is None else expiry - max(lasting.application.max_age, lasting.asked or 0)
-        self._answers[key] = _Answer(token, lasting, headers, min(lasting.until, ends), steady)
+        told = Told.of(lasting.application.api_key, made=lasting.rendition is not None)
+        self._answers[key] = _Answer(token, lasting, headers, min(lasting.until, ends), steady, told)
 
 
 def _asked(scope: Scope) -> tuple[tuple[Any, ...], bytes | None] | None:

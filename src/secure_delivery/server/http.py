@@ -39,6 +39,7 @@ from ..gate.model import Application, Decision, RequestFacts
 from ..gate.policy import Call, SignedPolicy
 from ..gate.reading import PolicyCache
 from ..gate.whitelist import Whitelist
+from . import counting
 
 if TYPE_CHECKING:
     from ..engine.renditions import Rendition
@@ -68,6 +69,9 @@ CONTENT_HEADERS = {
     "referrer-policy": "no-referrer",
 }
 
+
+#: Statuses of faults that are refusals too.
+REFUSING = frozenset({401, 403, 429})
 
 #: Where uploads begin: the upload whitelist is for these.
 UPLOAD_PATHS = ("/v2/previews", "/api/store/", "/multipart/", "/tus/", "/folder/", "/recording/", "/auth/")
@@ -126,6 +130,7 @@ class Context:
         The credential is that of the query (unless `use_query` is false), of HTTP Basic (unless `use_basic` is), or `signed`
         from elsewhere; more than one is a 400.
         """
+        counting.belongs(request.scope, application.api_key)
         shown = one_credential(
             signed_from_query(raw_query(request)) if facts.pop("use_query", True) else None,
             secret_from_authorization(single(request, "authorization")) if facts.pop("use_basic", True) else None,
@@ -263,6 +268,7 @@ async def on_denied(request: Request, error: Exception) -> Response:
     denied = error if isinstance(error, Denied) else Denied(Decision(allowed=False, reason=Reason.MISSING))
     decision, application = denied.decision, denied.application
     logger.info("refused %s %s: %s", request.method, redact(raw_path(request)), decision.reason.value)
+    counting.refused(request.scope, decision.reason.value, None if application is None else application.api_key)
     headers = {"vary": ", ".join(decision.vary)} if decision.vary else {}
     headers |= cors_headers(request, application)
     public = decision.public
@@ -274,6 +280,8 @@ async def on_fault(request: Request, error: Exception) -> Response:
     fault = error if isinstance(error, SecureDeliveryError) else SecureDeliveryError()
     level = logging.ERROR if fault.status >= 500 else logging.INFO
     logger.log(level, "%s %s: %s %s", request.method, redact(raw_path(request)), fault.code, redact(json.dumps(str(fault))))
+    if fault.status in REFUSING:
+        counting.refused(request.scope, fault.code)
     headers = {"retry-after": "2"} if fault.status in (429, 503) else {}
     if fault.status == 401:
         headers["www-authenticate"] = 'Basic realm="secure_delivery", charset="UTF-8"'

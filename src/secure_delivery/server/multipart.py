@@ -27,7 +27,7 @@ from ..engine.uploads import UploadSession
 from ..gate.errors import BadRequest, ChecksumMismatch, Locked, NotFound, SizeMismatch, TooLarge
 from ..gate.model import Application
 from ..plugin.protocols import Multipart
-from . import bodies
+from . import bodies, counting
 from .answers import IN_TRANSIT, LONGEST, STORED, described, tags_of, workflow_ids
 from .http import Context, body_pieces, cors_headers, parameters
 
@@ -86,6 +86,7 @@ class MultipartUploads:
         """`POST /multipart/upload`: where a part, or a chunk of one, is to be sent."""
         values = await bodies.members(request)
         session, application = await self._session(values)
+        counting.belongs(request.scope, application.api_key)
         number = bodies.whole(values, "part", least=1, most=10_000)
         size = bodies.whole(values, "size", least=1)
         if number is None or size is None:
@@ -121,6 +122,7 @@ class MultipartUploads:
         path, values = request.path_params, parameters(request)
         session = await self._context.query(self._context.engine.uploads.get, path["token"])
         application = await self._context.owner(session.application)
+        counting.belongs(request.scope, application.api_key)
         if session.direct or session.mode == "stream":
             raise NotFound("this upload takes no parts here")
         md5 = values.get("md5")
@@ -146,6 +148,7 @@ class MultipartUploads:
         """`POST /multipart/commit`: all chunks of a part were sent."""
         values = await bodies.members(request)
         session, application = await self._session(values)
+        counting.belongs(request.scope, application.api_key)
         number = bodies.whole(values, "part", least=1, most=10_000)
         if number is None:
             raise BadRequest("no part", public="part is the number of the part, from 1.")
@@ -156,6 +159,7 @@ class MultipartUploads:
         """`POST /multipart/complete`: make the file; answers when it is stored. Asked again, the same answer."""
         values = await bodies.members(request)
         session, application = await self._session(values)
+        counting.belongs(request.scope, application.api_key)
         size = bodies.whole(values, "size")
         if size is not None and session.size is not None and size != session.size:
             raise SizeMismatch(f"{size} bytes at the end, {session.size} at the start")
@@ -196,6 +200,7 @@ class MultipartUploads:
     async def abort(self, request: Request) -> Response:
         """`POST /multipart/abort`: forget the upload and what was sent. Beyond the protocol: official clients just go away."""
         session, application = await self._session(await bodies.members(request))
+        counting.belongs(request.scope, application.api_key)
         await self._context.run(self._context.engine.uploads.end, session)
         return self._answer(request, application, {})
 

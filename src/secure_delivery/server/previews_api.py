@@ -30,12 +30,12 @@ from ..gate.errors import BadRequest, NotFound, SecureDeliveryError
 from ..gate.model import Application
 from ..gate.policy import Call
 from ..gate.tasksource import Source, SourceKind
-from . import bodies
+from . import bodies, counting
 from .answers import notice_of
 from .basic import Caller, authenticated, caller_of
 from .delivery import Delivery
 from .gather import Gatherer
-from .http import Context, Denied, cors_headers, parameters, raw_path, redact
+from .http import REFUSING, Context, Denied, cors_headers, parameters, raw_path, redact
 
 logger = logging.getLogger("secure_delivery.server")
 
@@ -63,11 +63,14 @@ def _spoken(endpoint: _Endpoint[_Self]) -> _Endpoint[_Self]:
         try:
             return await endpoint(self, request)
         except Denied as denied:
-            public = denied.decision.public
-            return _error(request, public.status, public.code, public.sentence, application=denied.application)
+            public, owner = denied.decision.public, denied.application
+            counting.refused(request.scope, denied.decision.reason.value, None if owner is None else owner.api_key)
+            return _error(request, public.status, public.code, public.sentence, application=owner)
         except SecureDeliveryError as fault:
             level = logging.ERROR if fault.status >= 500 else logging.INFO
             logger.log(level, "%s %s: %s", request.method, redact(raw_path(request)), fault.code)
+            if fault.status in REFUSING:
+                counting.refused(request.scope, fault.code)
             param = getattr(fault, "param", None)
             return _error(request, fault.status, fault.code, fault.public, param=param)
 

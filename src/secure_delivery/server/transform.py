@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..engine.convert import Plan, bind, negotiate
+from ..engine.figures import RESULTS
 from ..engine.files import Target, clean_name, effective_path
 from ..engine.records import FileLink
 from ..engine.renditions import Rendition
@@ -178,7 +179,10 @@ class Transformer:
                 if found is not None and fresh:
                     await self._context.run(renditions.forget, found)
                     found = None
-                return found or await self._renderer.get(admitted.owner, sources, admitted.plan)
+                came = "made" if found is None else "disk"
+                result = found or await self._renderer.get(admitted.owner, sources, admitted.plan)
+                self._context.engine.usage.add((admitted.acting.api_key, RESULTS, came))
+                return result
             except NotFound:  # the bytes are gone: for good, or because an overwrite was quicker than we
                 if not await self._changed(admitted):
                     raise

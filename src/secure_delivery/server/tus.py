@@ -24,7 +24,7 @@ from ..engine.streams import CHECKSUMS
 from ..engine.uploads import UploadSession
 from ..gate.errors import BadRequest, ChecksumMismatch, NotFound, SecureDeliveryError, TooLarge, Unsupported
 from ..gate.model import Application
-from . import bodies
+from . import bodies, counting
 from .answers import LONGEST, file_url, notice_of
 from .http import Context, body_pieces, cors_headers, error_response, single
 
@@ -247,6 +247,7 @@ class Tus:
         session = await self._context.query(self._context.engine.uploads.get, request.path_params["token"])
         if session.application != application.api_key or session.mode != "stream":
             raise NotFound("the upload belongs to another application", public="There is no such upload, or it has expired.")
+        counting.belongs(request.scope, application.api_key)
         return session, application
 
     def _headers(self, request: Request, application: Application, session: UploadSession | None) -> dict[str, str]:
