@@ -6,6 +6,8 @@ Knows: rich and typer. Must not know: what is said.
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +24,19 @@ from ..gate.errors import ConfigurationError
 from ..gate.model import Application
 from ..gate.whitelist import Whitelist
 
-out = Console(highlight=False, soft_wrap=True)
+
+def _size() -> dict[str, Any]:
+    """How wide to write: as the terminal is. A pipe has no width, and what is cut to eighty columns there is lost to its reader.
+
+    Rich takes a width only with a height.
+    """
+    if sys.stdout.isatty():
+        return {}
+    columns = os.environ.get("COLUMNS", "")
+    return {"width": int(columns) if columns.isdigit() and int(columns) > 0 else 240, "height": 50}
+
+
+out = Console(highlight=False, soft_wrap=True, **_size())
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Config = Annotated[
