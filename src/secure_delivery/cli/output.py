@@ -26,7 +26,7 @@ from ..gate.whitelist import Whitelist
 
 
 def _size() -> dict[str, Any]:
-    """How wide to write: as the terminal is. A pipe has no width, and what is cut to eighty columns there is lost to its reader.
+    """How wide to write: as the terminal is. A pipe has no width; what is cut to eighty columns there is lost to its reader.
 
     Rich takes a width only with a height.
     """
