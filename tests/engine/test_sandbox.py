@@ -315,7 +315,7 @@ def test_a_decoder_process_has_loaded_neither_database_nor_vault_nor_server(run:
     inside = {name for name in run("look").json()["modules"] if name.startswith("secure_delivery.engine.")}
     assert {name.rpartition(".")[2] for name in inside} <= {
         "sandbox_worker", "sandbox_wire", "confine", "confine_program", "confine_room",
-        "seccomp", "workshop", "programs", "scratch", "types", "markup",
+        "seccomp", "workshop", "programs", "scratch", "types", "markup", "page_work",
     }  # fmt: skip
 
 
