@@ -20,9 +20,11 @@ _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
-    """Longer bytes are told by their length. Processes that share the tests must agree on their names, and bytes made at
-    import may hold the second they were made in, as the head of every gzip file does."""
-    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) and len(val) > 12 else None
+    """Longer bytes are told by their place in the list: processes that share the tests must agree on their names.
+
+    Bytes made at import may hold the second they were made in, as the head of every gzip file does, and have another length for it.
+    """
+    return f"{argname}-bytes" if isinstance(val, bytes) and len(val) > 12 else None
 
 
 @pytest.fixture(autouse=True, scope="module")
