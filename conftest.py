@@ -22,7 +22,7 @@ _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
     """Longer bytes are told by their place in the list: processes that share the tests must agree on their names.
 
-    Bytes made at import may hold the second they were made in, as the head of every gzip file does, and have another length for it.
+    Bytes made at import may hold the second they were made in, as the head of every gzip file does, and with it another length.
     """
     return f"{argname}-bytes" if isinstance(val, bytes) and len(val) > 12 else None
 
