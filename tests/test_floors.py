@@ -36,6 +36,7 @@ HEIGHT = {
     "secure_delivery.plugin.params": 1.0,
     "secure_delivery.plugin.protocols": 1.1,
     "secure_delivery.plugin.previewing": 1.15,
+    "secure_delivery.plugin.installed": 1.1,
     "secure_delivery.plugin.media": 1.1,
     "secure_delivery.plugin.selection": 1.2,
     "secure_delivery.plugin.hookspecs": 2.0,

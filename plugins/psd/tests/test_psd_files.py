@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import struct
+import sys
 import tempfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -289,7 +290,7 @@ def test_damaged_files_end_in_faults() -> None:
 
 def test_the_self_test_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the server process imports no library."""
-    monkeypatch.setattr(secure_delivery_psd, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "psd_tools", None)
     with pytest.raises(ConfigurationError, match="psd-tools"):
         secure_delivery_psd.self_test({})
 

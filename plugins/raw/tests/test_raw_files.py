@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import struct
+import sys
 import tempfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -255,7 +256,7 @@ def test_damaged_files_end_in_faults_or_pages(raw: Any) -> None:
 
 def test_the_self_test_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing library is the reason that the plugin reports."""
-    monkeypatch.setattr(secure_delivery_raw, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "rawpy", None)
     with pytest.raises(ConfigurationError, match="rawpy"):
         secure_delivery_raw.self_test({})
 

@@ -392,6 +392,6 @@ print(json.dumps([before, sorted(heavy & set(sys.modules)), len(os.listdir("/pro
 
 def test_the_self_test_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing library is the reason that the plugin reports."""
-    monkeypatch.setattr(secure_delivery_svg, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
     with pytest.raises(ConfigurationError, match="resvg-py"):
         secure_delivery_svg.self_test({})

@@ -32,6 +32,7 @@ from .job_leases import Leases
 from .job_pool import JobPool
 from .job_records import Job
 from .job_run import JobRunner, Worker
+from .job_source import JobSources
 from .jobs import Jobs
 from .locks import Locks
 from .memory import Memory
@@ -349,13 +350,13 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
     job_sandbox = _sandbox(
         settings, replace(choice, warm=()), data, size=max(1, settings.job_workers), seconds=settings.job_seconds
     )
+    sources = JobSources(records, files, fetcher, max_bytes=settings.max_bytes)
     previewing = PreviewWorker(
         records,
+        sources,
         files,
-        fetcher,
         Previews(registry, job_sandbox, fetcher.guard),
         webhooks,
-        max_bytes=settings.max_bytes,
         base=settings.public_url,
         clock=clock,
         link_seconds=int(settings.development_days * 86_400) or 365 * 86_400,
@@ -364,13 +365,11 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         settings, replace(choice, warm=()), data, size=max(1, settings.job_workers), seconds=settings.video_seconds
     )
     converting = ConversionWorker(
-        records,
+        sources,
         files,
-        fetcher,
         video_sandbox,
         Previews(registry, job_sandbox, None),
         webhooks,
-        max_bytes=settings.max_bytes,
         base=settings.public_url,
     )
     workers: dict[str, Worker] = {PREVIEW: previewing, CONVERSION: converting}

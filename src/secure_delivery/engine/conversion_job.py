@@ -8,7 +8,6 @@ The result is a file of the application, like any that was uploaded; only what a
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -21,17 +20,17 @@ from ..gate.errors import BadRequest, NotFound, SecureDeliveryError, StorageFaul
 from ..gate.model import Application
 from ..gate.policy import Policy
 from . import page_results, page_work
-from .fetch import Fetcher
 from .files import Files, Target
 from .handover import derived_handle
 from .job_records import Job
 from .job_run import Done, Held
+from .job_source import JobSources
 from .matching import extension
 from .names import clean_name
 from .page_results import MadeFile
-from .preview_job import Applications
+from .preview_job import FIRST_TRY, Recording
 from .preview_order import PreviewOrder, Size
-from .previews import PREVIEWER, LocalFile, Previews, span
+from .previews import PREVIEWER, LocalFile, Previews, private, span
 from .sandbox import Chain, ChainSource, Sandbox
 
 KIND = "conversion"
@@ -43,29 +42,16 @@ THUMBNAILS: Mapping[str, Size] = {
     "thumb200x200": Size(width=200, height=200, name="200x200"),
 }
 _STATUS = {"waiting": "pending", "queued": "pending", "started": "started", "success": "completed"}
-_FIRST_TRY = 30.0  # seconds for which the job's own worker is the one who delivers
 _PLAYLIST = "application/vnd.apple.mpegurl"
 _MOST_PLAYLIST = 4 << 20  # bytes
 _MOST_STREAMS = 100
 _WORD = re.compile(r"[A-Za-z0-9 _.,:()/+-]{1,40}")
 
 
-class Enveloping(Protocol):
+class Enveloping(Recording, Protocol):
     """Where webhooks with an envelope are written down."""
 
     def enveloped(self, event: str, text: dict[str, object]) -> tuple[bytes, str]: ...
-
-    def record(
-        self,
-        connection: Connection,
-        *,
-        application: str,
-        event: str,
-        body: bytes,
-        job: str | None = None,
-        event_id: str | None = None,
-        hold: float = 0.0,
-    ) -> Sequence[str]: ...
 
 
 class ConversionWorker:
@@ -75,29 +61,23 @@ class ConversionWorker:
 
     def __init__(
         self,
-        applications: Applications,
+        sources: JobSources,
         files: Files,
-        fetcher: Fetcher,
         sandbox: Sandbox,
         previews: Previews,
         webhooks: Enveloping,
         *,
-        max_bytes: int,
         base: str,
     ) -> None:
-        self._applications = applications
+        self._sources = sources
         self._files = files
-        self._fetcher = fetcher
         self._sandbox = sandbox
         self._previews = previews
         self._webhooks = webhooks
-        self._max_bytes = max_bytes
         self._base = base
 
     def work(self, held: Held) -> Done:
-        application = self._applications.application(held.job.application)
-        if application is None:
-            raise NotFound("the application is gone", public="There is no such application.")
+        application = self._sources.owner(held)
         request = held.request
         sources = [
             self._fetched(held, application, number, source, request.get("url_pattern"))
@@ -119,23 +99,12 @@ class ConversionWorker:
     def _fetched(
         self, held: Held, application: Application, number: int, source: Mapping[str, Any], pattern: str | None
     ) -> LocalFile:
-        path = held.folder / f"source-{number}"
-        most = min(self._max_bytes, application.limits.max_bytes)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as into:
-            if source.get("handle"):
-                link = self._files.find(source["handle"])
-                with self._files.open(link) as stream:
-                    while piece := stream.read(1 << 20):
-                        into.write(piece)
-                file = LocalFile(path=path, mimetype=link.mimetype, filename=link.filename, size=link.size)
-            else:
-                check = _by_pattern(pattern, search=application.regex == "search")
-                found = self._fetcher.fetch(
-                    source["url"], into=into, max_bytes=most, check=check, headers=source.get("headers") or {}
-                )
-                file = LocalFile(path=path, mimetype=found.mimetype, filename=found.filename, size=found.size)
-        held.note("file written", path.name, file.size)
-        return file
+        name = f"source-{number}"
+        if source.get("handle"):
+            return self._sources.stored(held, source["handle"], name)
+        check = _by_pattern(pattern, search=application.regex == "search")
+        headers = source.get("headers") or {}
+        return self._sources.fetched(held, application, source["url"], name, headers=headers, check=check)
 
     # -- converting
 
@@ -147,7 +116,7 @@ class ConversionWorker:
         path = held.folder / "made.bin"
         with ExitStack() as stack:
             opened = [stack.enter_context(source.path.open("rb")) for source in sources]
-            output = stack.enter_context(open(path, "w+b", opener=_private))
+            output = stack.enter_context(open(path, "w+b", opener=private))
             outcome = self._sandbox.run(
                 Chain(
                     tasks=((page_work.FILES + request["task"], dict(request["options"])),),
@@ -278,7 +247,7 @@ class ConversionWorker:
             body=body,
             job=job.id,
             event_id=event_id,
-            hold=_FIRST_TRY,
+            hold=FIRST_TRY,
         )
 
 
@@ -344,7 +313,3 @@ def _linked(one: MadeFile, output: Path, names: Mapping[str, str]) -> Any:
         return pieces
     lines = b"".join(pieces).decode("utf-8", "replace").split("\n")
     return ["\n".join(names.get(line.strip(), line) for line in lines).encode()]
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

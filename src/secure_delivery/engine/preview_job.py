@@ -10,24 +10,22 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sqlalchemy.engine import Connection
 
-from ..gate.errors import BadRequest, NotFound
+from ..gate.errors import BadRequest
 from ..gate.model import Application
 from ..gate.policy import Call
-from .fetch import Fetcher
 from .files import Files
 from .handover import Handover, Names, Put, read_result
 from .job_records import Job
 from .job_run import Done, Held
+from .job_source import Applications, JobSources
 from .matching import extension
 from .page_results import replaced
 from .preview_object import Address, preview_object
@@ -37,7 +35,7 @@ from .previews import LocalFile, Picture, Previewed, Previews
 KIND = "preview"
 EVENT = "fp.preview"
 METADATA = "metadata.json"
-_FIRST_TRY = 30.0  # seconds for which the job's own worker is the one who delivers
+FIRST_TRY = 30.0  # seconds for which the job's own worker is the one who delivers
 MOST_METADATA = 32 << 20  # bytes that are read back of the sections of one job
 
 _MIMETYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "avif": "image/avif"}
@@ -70,12 +68,6 @@ _HEAVY = frozenset(
 )
 
 
-class Applications(Protocol):
-    """Where applications are found."""
-
-    def application(self, api_key: str) -> Application | None: ...
-
-
 class Recording(Protocol):
     """Where webhooks are written down."""
 
@@ -88,6 +80,7 @@ class Recording(Protocol):
         body: bytes,
         job: str | None = None,
         callback_url: str | None = None,
+        event_id: str | None = None,
         hold: float = 0.0,
     ) -> Sequence[str]: ...
 
@@ -100,22 +93,20 @@ class PreviewWorker:
     def __init__(
         self,
         applications: Applications,
+        sources: JobSources,
         files: Files,
-        fetcher: Fetcher,
         previews: Previews,
         webhooks: Recording,
         *,
-        max_bytes: int,
         base: str,
         clock: Callable[[], float],
         link_seconds: int,
     ) -> None:
         self._applications = applications
+        self._sources = sources
         self._files = files
-        self._fetcher = fetcher
         self._previews = previews
         self._webhooks = webhooks
-        self._max_bytes = max_bytes
         self._base = base
         self._clock = clock
         self._link_seconds = link_seconds
@@ -125,7 +116,7 @@ class PreviewWorker:
     def work(self, held: Held) -> Done:
         order = PreviewOrder.restored(held.request)
         trusted = bool(held.request.get("trusted", True))
-        application = self._application(held.job.application)
+        application = self._sources.owner(held)
         began = time.monotonic()
         file = self._fetched(held, application, order)
         held.step("downloaded")
@@ -145,33 +136,12 @@ class PreviewWorker:
         }
         return Done(result=result, told=sections)
 
-    def _application(self, api_key: str) -> Application:
-        application = self._applications.application(api_key)
-        if application is None:
-            raise NotFound(f"no application {api_key!r}", public="There is no such application.")
-        return application
-
     def _fetched(self, held: Held, application: Application, order: PreviewOrder) -> LocalFile:
         """The file, in the job's folder."""
-        path = held.folder / "source"
-        most = min(self._max_bytes, application.limits.max_bytes)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as into:
-            if order.handle is not None:
-                return self._stored(held, application, order.handle, path, into)
-            url, headers = without_credentials(order.url)
-            found = self._fetcher.fetch(url, into=into, max_bytes=most, headers=headers)
-        held.note("file written", path.name, found.size)
-        return LocalFile(path=path, mimetype=found.mimetype, filename=found.filename, size=found.size, address=found.url)
-
-    def _stored(self, held: Held, application: Application, handle: str, path: Path, into: Any) -> LocalFile:
-        link = self._files.find(handle)
-        if link.application != application.api_key:
-            raise NotFound(f"{handle} is of another application")
-        with self._files.open(link) as stream:
-            while piece := stream.read(1 << 20):
-                into.write(piece)
-        held.note("file written", path.name, link.size)
-        return LocalFile(path=path, mimetype=link.mimetype, filename=link.filename, size=link.size)
+        if order.handle is not None:
+            return self._sources.stored(held, order.handle, "source", owner=application.api_key)
+        url, headers = without_credentials(order.url)
+        return self._sources.fetched(held, application, url, "source", headers=headers)
 
     def _handed_over(
         self, held: Held, application: Application, order: PreviewOrder, file: LocalFile, made: Previewed
@@ -234,7 +204,7 @@ class PreviewWorker:
             body=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
             job=job.id,
             callback_url=request.get("callback_url"),
-            hold=_FIRST_TRY,
+            hold=FIRST_TRY,
         )
 
     def shown(self, application: Application, job: Job, base: str, *, trusted: bool = True) -> dict[str, Any]:

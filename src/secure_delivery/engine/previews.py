@@ -296,7 +296,7 @@ class Previews:
         limits = application.limits
         with (
             file.path.open("rb") as source,
-            open(output, "w+b", opener=_private) as written,
+            open(output, "w+b", opener=private) as written,
             self._way_out(network and file.address is not None, limits.max_bytes) as port,
         ):
             outcome = self._sandbox.run(
@@ -347,7 +347,8 @@ def _attached(path: Path, one: Attachment) -> Attached:
     return Attached(path=path, offset=one.offset, length=one.length, token=one.token, name=one.name)
 
 
-def _private(path: str, flags: int) -> int:
+def private(path: str, flags: int) -> int:
+    """An opener of files that are for this user alone, and are no links."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 

@@ -26,6 +26,7 @@ from ..gate.errors import (
     Unsupported,
 )
 from .hookspecs import hookimpl
+from .installed import check_installed
 from .media import MemoryFile, json_file
 from .params import REQUIRED, Kind, Param, Value, boolean, choice, either, integer, listing, number, text
 from .previewing import Extractor, Needs, Page, PageRange, PageReading, Previewer, Probing, Work
@@ -145,6 +146,7 @@ __all__ = [
     "WorkLimits",
     "Workshop",
     "boolean",
+    "check_installed",
     "choice",
     "either",
     "hookimpl",

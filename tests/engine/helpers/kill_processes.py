@@ -14,7 +14,7 @@ from pathlib import Path
 _QUICKLY = """
 from secure_delivery.engine import preview_job, webhooks
 webhooks._SPARE = 2.0
-preview_job._FIRST_TRY = 2.0
+preview_job.FIRST_TRY = 2.0
 """
 #: What `secure-delivery serve` does in each of its processes, without the requests.
 EMBEDDED = f"""{_QUICKLY}

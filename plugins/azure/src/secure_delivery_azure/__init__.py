@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 from secure_delivery.plugin import (
@@ -20,6 +19,7 @@ from secure_delivery.plugin import (
     Settings,
     Storage,
     StorageProvider,
+    check_installed,
     hookimpl,
 )
 from secure_delivery.plugin.tries import Patience
@@ -53,9 +53,7 @@ _check = options.check
 @hookimpl
 def self_test(settings: Settings) -> None:
     """Say which library is missing, or what is wrong with the settings. Nothing is imported."""
-    for module, name in _NEEDED.items():
-        if not _installed(module):
-            raise ConfigurationError(f"{name} is not installed")
+    check_installed(_NEEDED)
     _own(settings)
 
 
@@ -89,13 +87,6 @@ def _own(settings: Settings) -> KeptBlobs | None:
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
     return kept(connect(checked, _straight), prefix)
-
-
-def _installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def _straight(host: str, port: int, seconds: float) -> socket.socket:

@@ -8,26 +8,21 @@ Knows: the hooks. Must not know: PDFium, qpdf, XML readers, which only worker pr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 
-from secure_delivery.plugin import ConfigurationError, Extractor, Previewer, Program, Settings, Transformation, hookimpl
+from secure_delivery.plugin import Extractor, Previewer, Program, Settings, Transformation, check_installed, hookimpl
 
 from .extractors import extractors
 from .office import NAME, PAGES, PAGES_PROGRAM, PROGRAM
 from .previewers import previewers
 from .tasks import transformations
 
-_NEEDED = ("pypdfium2", "pikepdf", "lxml", "nh3", "olefile")
+_NEEDED = {name: name for name in ("pypdfium2", "pikepdf", "lxml", "nh3", "olefile")}
 
 
 @hookimpl
 def self_test(settings: Settings) -> None:
-    """Say why documents cannot work here: a library is missing. Its metadata is read, nothing of it is imported."""
-    for name in _NEEDED:
-        try:
-            version(name)
-        except PackageNotFoundError:
-            raise ConfigurationError(f"{name} is not installed") from None
+    """Say why documents cannot work here: a library is missing. Nothing is imported."""
+    check_installed(_NEEDED)
 
 
 @hookimpl

@@ -6,9 +6,14 @@ Knows: the hooks. Must not know: Pillow, fontTools, which only worker processes 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 
-from secure_delivery.plugin import ConfigurationError, Extractor, Previewer, Settings, hookimpl
+from secure_delivery.plugin import (
+    Extractor,
+    Previewer,
+    Settings,
+    check_installed,
+    hookimpl,
+)
 
 from .extractor import FontFacts
 from .previewer import FontSheets
@@ -19,9 +24,7 @@ _NEEDED = {"PIL": "Pillow", "fontTools": "fonttools", "brotli": "brotli", "secur
 @hookimpl
 def self_test(settings: Settings) -> None:
     """Say why fonts cannot be shown here: a library is missing. Nothing is imported."""
-    for module, name in _NEEDED.items():
-        if find_spec(module) is None:
-            raise ConfigurationError(f"{name} is not installed")
+    check_installed(_NEEDED)
 
 
 @hookimpl

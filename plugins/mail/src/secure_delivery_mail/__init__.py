@@ -6,9 +6,14 @@ Knows: the hooks. Must not know: Pillow, lxml, olefile, which only worker proces
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 
-from secure_delivery.plugin import ConfigurationError, Extractor, Previewer, Settings, hookimpl
+from secure_delivery.plugin import (
+    Extractor,
+    Previewer,
+    Settings,
+    check_installed,
+    hookimpl,
+)
 
 from .extractor import MailFacts
 from .previewer import MailPages
@@ -19,9 +24,7 @@ _NEEDED = {"PIL": "Pillow", "lxml": "lxml", "olefile": "olefile", "secure_delive
 @hookimpl
 def self_test(settings: Settings) -> None:
     """Say why messages cannot be shown here: a library is missing. Nothing is imported."""
-    for module, name in _NEEDED.items():
-        if find_spec(module) is None:
-            raise ConfigurationError(f"{name} is not installed")
+    check_installed(_NEEDED)
 
 
 @hookimpl

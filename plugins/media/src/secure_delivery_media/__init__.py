@@ -6,15 +6,14 @@ Knows: the hooks. Must not know: tinytag and Pillow, which only worker processes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 
 from secure_delivery.plugin import (
-    ConfigurationError,
     Extractor,
     Previewer,
     Program,
     Settings,
     Transformation,
+    check_installed,
     hookimpl,
 )
 
@@ -33,9 +32,7 @@ _NEEDED = {"PIL": "Pillow", "tinytag": "tinytag"}
 @hookimpl
 def self_test(settings: Settings) -> None:
     """Say why video and sound cannot work here: a library is missing. Nothing is imported."""
-    for module, name in _NEEDED.items():
-        if find_spec(module) is None:
-            raise ConfigurationError(f"{name} is not installed")
+    check_installed(_NEEDED)
 
 
 @hookimpl

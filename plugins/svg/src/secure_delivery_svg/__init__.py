@@ -6,9 +6,14 @@ Knows: the hooks. Must not know: XML, resvg, which only worker processes load.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 
-from secure_delivery.plugin import ConfigurationError, Previewer, Settings, Transformation, hookimpl
+from secure_delivery.plugin import (
+    Previewer,
+    Settings,
+    Transformation,
+    check_installed,
+    hookimpl,
+)
 
 from .previewers import previewers
 from .tasks import transformations
@@ -19,9 +24,7 @@ _NEEDED = {"resvg_py": "resvg-py", "tinycss2": "tinycss2", "PIL": "Pillow"}
 @hookimpl
 def self_test(settings: Settings) -> None:
     """Say why SVG cannot work here: a library is missing. Nothing is imported."""
-    for module, name in _NEEDED.items():
-        if find_spec(module) is None:
-            raise ConfigurationError(f"{name} is not installed")
+    check_installed(_NEEDED)
 
 
 @hookimpl

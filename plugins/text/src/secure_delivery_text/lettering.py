@@ -1,6 +1,6 @@
 """Fonts and single lines of text: which font has a character, how wide a run is, how it is put onto a picture.
 
-Knows: Pillow, the fonts of this package and of the machine. Must not know: pages, languages.
+Knows: Pillow, the fonts of this package, of the pictures' and of the machine. Must not know: pages, languages.
 
 Fonts of this package are read once, before a worker is confined. Characters that none of them has are looked for in the fonts
 of the machine (Chinese, Japanese, Korean and others); without such a font the box is drawn that stands for a missing one.
@@ -45,7 +45,9 @@ _BASIC: Final = ImageFont.Layout.BASIC  # left to right, one character after the
 
 @lru_cache(maxsize=8)
 def _bytes(name: str) -> bytes:
-    return (files(__package__) / "fonts" / f"{name}.ttf").read_bytes()
+    # DejaVu Sans is shipped once, with the package that all drawing plugins stand on.
+    place = files("secure_delivery_images.lettering") if name == SANS else files(__package__) / "fonts"
+    return (place / f"{name}.ttf").read_bytes()
 
 
 @lru_cache(maxsize=1)

@@ -6,9 +6,16 @@ Knows: the hooks. Must not know: the libraries behind the tasks, which only work
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 
-from secure_delivery.plugin import ConfigurationError, Extractor, Previewer, Program, Settings, Transformation, hookimpl
+from secure_delivery.plugin import (
+    Extractor,
+    Previewer,
+    Program,
+    Settings,
+    Transformation,
+    check_installed,
+    hookimpl,
+)
 
 from .archive import Zip
 from .codes import Qr
@@ -31,9 +38,7 @@ _NEEDED = {
 @hookimpl
 def self_test(settings: Settings) -> None:
     """Say why these tasks cannot work here: a library is missing. Nothing is imported."""
-    for module, name in _NEEDED.items():
-        if find_spec(module) is None:
-            raise ConfigurationError(f"{name} is not installed")
+    check_installed(_NEEDED)
 
 
 @hookimpl
