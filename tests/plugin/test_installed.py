@@ -17,7 +17,7 @@ def test_what_is_there_is_no_reason_and_is_not_imported() -> None:
 
 @pytest.mark.parametrize("module", ["no_such_module", "no_such_package.inner", "json.no_such_module"])
 def test_the_first_that_is_missing_is_named_as_it_is_installed(module: str) -> None:
-    with pytest.raises(ConfigurationError, match="^its-name is not installed$"):
+    with pytest.raises(ConfigurationError, match=r"^its-name is not installed$"):
         check_installed({"json": "json", module: "its-name"})
 
 

@@ -31,6 +31,7 @@ _LATER = 10.0  # seconds until a job is begun again that could not even be begun
 _BOUT = 5.0  # seconds for which one message of a queue may lead from job to job
 _QUICK = 0.02  # seconds
 _AHEAD = 32
+_GATHER = 0.01  # seconds for which quick jobs may come together
 
 
 def worker_name() -> str:
@@ -168,6 +169,8 @@ class JobPool:
                 self._work.put(job)
             if not jobs:
                 self._bell.wait(LONGEST)
+            if self._quick and len(jobs) < free:  # the next few come together: each turn at the table costs more than such a job
+                self._over.wait(_GATHER)
 
     def _free(self) -> int:
         """How many jobs to take now; waits until there is room for one. Quick ones are taken ahead, for threads that are done
