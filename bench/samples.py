@@ -14,7 +14,7 @@ from email.message import EmailMessage
 
 from PIL import Image, ImageDraw
 
-QUALITY = 85  # as the engine writes previews
+QUALITY = 85  # as the engine writes previews, with tables made for the picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ def _pillow(data: bytes, side: int) -> bytes:
         image.draft("RGB", (side, height))
         small = image.convert("RGB") if image.mode not in ("RGB", "RGBA", "L") else image
         small = small.resize((side, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
-        return _written(small.convert("RGB"), "JPEG", quality=QUALITY)
+        return _written(small.convert("RGB"), "JPEG", quality=QUALITY, optimize=True)
 
 
 def _pdfium(data: bytes, side: int) -> bytes:
@@ -112,7 +112,7 @@ def _pdfium(data: bytes, side: int) -> bytes:
     document = pypdfium2.PdfDocument(data)
     page = document[0]
     bitmap = page.render(scale=side / page.get_width(), limit_image_cache=True)
-    made = _written(bitmap.to_pil().convert("RGB"), "JPEG", quality=QUALITY)
+    made = _written(bitmap.to_pil().convert("RGB"), "JPEG", quality=QUALITY, optimize=True)
     page.close()
     document.close()
     return made
@@ -123,7 +123,7 @@ def _resvg(data: bytes, side: int) -> bytes:
 
     drawn = bytes(resvg_py.svg_to_bytes(svg_string=data.decode(), width=side, dpi=96))
     with Image.open(io.BytesIO(drawn)) as image:
-        return _written(image.convert("RGB"), "JPEG", quality=QUALITY)
+        return _written(image.convert("RGB"), "JPEG", quality=QUALITY, optimize=True)
 
 
 BARE: dict[str, Sample] = {
