@@ -170,7 +170,8 @@ class JobPool:
             if not jobs:
                 self._bell.wait(LONGEST)
             if self._quick and 0 < len(jobs) < free:
-                # The next few come together: a turn at the table costs more than such a job. One that comes alone does not wait.
+                # The next few come together: a turn at the table costs more than such a job.
+                # One that comes alone does not wait.
                 self._over.wait(_GATHER)
 
     def _free(self) -> int:
