@@ -233,6 +233,7 @@ def test_a_closed_database_opens_again(database: Database) -> None:
     assert database.generation() == before
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")  # SQLite cannot be asked for those; test_file_search does
 def test_migrating_from_empty_makes_exactly_the_declared_tables(database: Database) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})

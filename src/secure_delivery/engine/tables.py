@@ -77,13 +77,16 @@ application_secret = sa.Table(
     sa.UniqueConstraint("application", "number"),
 )
 
+#: A text that files are ordered by: byte by byte, whatever the language of a PostgreSQL database, as SQLite does.
+_ordered = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 file = sa.Table(
     "file",
     metadata,
-    column("handle", sa.Text, reason="public identifier of the file, random", primary_key=True),
+    column("handle", _ordered, reason="public identifier of the file, random", primary_key=True),
     _owner(),
-    column("filename", sa.Text, reason="name given by the uploader, sent back on download"),
-    column("mimetype", sa.Text, reason="type found by content, sent on download"),
+    column("filename", _ordered, reason="name given by the uploader, sent back on download"),
+    column("mimetype", _ordered, reason="type found by content, sent on download"),
     column("size", sa.BigInteger, reason="bytes; sent on download, judged by policies and limits"),
     column("storage", sa.Text, reason="name of the storage that holds the bytes"),
     column("key", sa.Text, reason="where the bytes are in that storage"),
@@ -99,6 +102,8 @@ file = sa.Table(
     column("lasting", sa.BigInteger, nullable=True, reason="seconds after which it goes by itself, as the uploader asked"),
     sa.UniqueConstraint("application", "handle"),  # no row refers to it any more; SQLite would have to rebuild the table
     sa.Index(None, "application", "uploaded", "handle"),
+    sa.Index(None, "application", "size", "handle"),
+    sa.Index(None, "application", "mimetype", "uploaded", "handle"),
     sa.Index(None, "storage", "key"),  # who else refers to these bytes
     sa.Index(None, "application", "sha256"),  # whether the application has these bytes already
 )
@@ -107,6 +112,14 @@ for _name in ("expires", "removed", "held"):
     sa.Index(
         f"ix_file_{_name}", file.c[_name], sqlite_where=file.c[_name].is_not(None), postgresql_where=file.c[_name].is_not(None)
     )
+#: Without capitals, of ASCII alone: both databases mean the same by that.
+sa.Index("ix_file_application_name", file.c.application, sa.func.lower(file.c.filename), file.c.handle)
+sa.Index(
+    "ix_file_application_removed",
+    *(file.c.application, file.c.uploaded, file.c.handle),
+    sqlite_where=file.c.removed.is_not(None),
+    postgresql_where=file.c.removed.is_not(None),
+)
 
 usage = sa.Table(
     "usage",
