@@ -30,6 +30,7 @@ RESULTS = "results"
 JOBS = "jobs"
 PREVIEWS = "previews"
 WEBHOOKS = "webhooks"
+POLICIES = "policies"
 
 #: Every figure, and what its label says.
 NAMES = {
@@ -41,6 +42,7 @@ NAMES = {
     JOBS: "ended jobs by kind/state",
     PREVIEWS: "successful previews by family/previewer",
     WEBHOOKS: "tries to deliver a webhook by outcome: delivered, failed, given_up",
+    POLICIES: "policies that were let in by the time they had left: hour, day, week, year, longer; and global ones",
 }
 
 _F = tables.figure

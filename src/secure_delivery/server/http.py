@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..engine import Engine
+from ..engine import Engine, policies_seen
 from ..engine.files import Target, effective_path
 from ..engine.names import clean_name
 from ..engine.storages import Room
@@ -136,6 +136,7 @@ class Context:
             secret_from_authorization(single(request, "authorization")) if facts.pop("use_basic", True) else None,
             facts.pop("signed", None),
         )
+        now = self.engine.clock()
         decision = decide(
             application,
             RequestFacts(
@@ -146,11 +147,13 @@ class Context:
                 referer=single(request, "referer"),
                 **facts,
             ),
-            now=self.engine.clock(),
+            now=now,
             cache=self.policies,
         )
         if not decision.allowed:
             raise Denied(decision, application)
+        if decision.policy is not None:
+            policies_seen.note(self.engine.usage.counts(), application.api_key, decision.policy, now)
         return decision
 
     async def judge_store(
