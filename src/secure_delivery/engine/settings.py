@@ -10,7 +10,6 @@ misspelt limit must not become no limit.
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -18,102 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ..gate.errors import ConfigurationError
+from . import setting_values as kinds
 
 PREFIX = "SECURE_DELIVERY_"
 FILE = "secure-delivery.toml"
 #: Environment variables of this prefix that are not settings of the server: where the file is; the gate's own secret; tests.
 _OTHER = ("SECURE_DELIVERY_CONFIG", "SECURE_DELIVERY_SECRET", "SECURE_DELIVERY_TEST_")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("text is wanted")
-    return value
-
-
-def _number(minimum: float, maximum: float, kind: type = int) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        if isinstance(value, str):
-            value = kind(value)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and not isinstance(value, int)):
-            raise ValueError("a number is wanted")
-        if not minimum <= value <= maximum:
-            raise ValueError(f"a number from {minimum:g} to {maximum:g} is wanted")
-        return kind(value)
-
-    return read
-
-
-def _flag(value: Any) -> bool:
-    named = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in named:
-        return named[value.lower()]
-    raise ValueError("true or false is wanted")
-
-
-def _url(value: Any) -> str:
-    text = _text(value)
-    if text and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?", text):
-        raise ValueError("https:// or http://, a host and no query are wanted")
-    return text
-
-
-def _token(value: Any) -> str:
-    text = _text(value)
-    if text and not re.fullmatch(r"[!-~]{16,500}", text):
-        raise ValueError("16 or more visible ASCII characters are wanted")
-    return text
-
-
-def _location(value: Any) -> str:
-    text = _text(value)
-    if text and not re.fullmatch(r"(?:/[A-Za-z0-9_-]+)+/", text):
-        raise ValueError("a path of letters, digits, - and _ that begins and ends with / is wanted")
-    return text
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = [item.strip() for item in value.split(",") if item.strip()]
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError("a list of names is wanted")
-    return tuple(value)
-
-
-def _ports(value: Any) -> tuple[int, ...]:
-    if isinstance(value, str):
-        value = [item.strip() for item in value.split(",") if item.strip()]
-    if not isinstance(value, list):
-        raise ValueError("a list of ports is wanted")
-    return tuple(_number(1, 65535)(item) for item in value)
-
-
-def _delays(value: Any) -> tuple[float, ...]:
-    if isinstance(value, str):
-        value = [item.strip() for item in value.split(",") if item.strip()]
-    if not isinstance(value, list) or len(value) > 50:
-        raise ValueError("a list of at most 50 numbers of seconds is wanted")
-    return tuple(_number(0, 2_592_000, float)(item) for item in value)
-
-
-def _path(value: Any) -> Path:
-    return Path(_text(value)).expanduser()
-
-
-def _tables(value: Any) -> Mapping[str, Mapping[str, Any]]:
-    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
-        raise ValueError("one table per plugin is wanted: [plugins.NAME]")
-    return value
-
-
-def _texts(value: Any) -> Mapping[str, str]:
-    if isinstance(value, str):  # from the environment: name=path,name=path
-        value = dict(item.split("=", 1) for item in value.split(",") if "=" in item)
-    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        raise ValueError("a table of texts is wanted")
-    return value
 
 
 def _setting(read: Callable[[Any], Any], default: Any, says: str, *, secret: bool = False) -> Any:
@@ -125,123 +34,163 @@ def _setting(read: Callable[[Any], Any], default: Any, says: str, *, secret: boo
 class Settings:
     """The settings of the server and its engine. `help(name)` says what each is for; docs/settings.md lists them."""
 
-    data: Path = _setting(_path, Path("data"), "Folder for the database, stored files and keys.")
-    database: str = _setting(_text, "", "Database URL; empty means SQLite inside the data folder.")
-    host: str = _setting(_text, "127.0.0.1", "Address the server listens on.")
-    port: int = _setting(_number(0, 65535), 8000, "Port the server listens on; 0 picks a free one.")
-    workers: int = _setting(_number(1, 64), 1, "Server processes.")
-    public_url: str = _setting(_url, "", "Scheme and host in URLs we hand out; empty means those of the request.")
+    data: Path = _setting(kinds.path, Path("data"), "Folder for the database, stored files and keys.")
+    database: str = _setting(kinds.text, "", "Database URL; empty means SQLite inside the data folder.")
+    host: str = _setting(kinds.text, "127.0.0.1", "Address the server listens on.")
+    port: int = _setting(kinds.number(0, 65535), 8000, "Port the server listens on; 0 picks a free one.")
+    workers: int = _setting(kinds.number(1, 64), 1, "Server processes.")
+    public_url: str = _setting(kinds.url, "", "Scheme and host in URLs we hand out; empty means those of the request.")
+    portal_host: str = _setting(
+        kinds.host,
+        "portal.localhost",
+        "Host name under which the developer portal answers, without a port; empty for no portal.",
+    )
+    portal_url: str = _setting(
+        kinds.origin, "", "Scheme and host of the portal as people open it; empty means portal_host as they asked for it."
+    )
+    proxies: tuple[str, ...] = _setting(
+        kinds.networks,
+        (),
+        "Addresses and networks of the proxies in front, whose word counts on who asks for what by which scheme.",
+    )
+    forwarded: str = _setting(
+        kinds.one_of("x-forwarded", "forwarded"),
+        "x-forwarded",
+        "Headers in which proxies say so: x-forwarded (-For, -Proto, -Host) or forwarded (RFC 7239); the other is ignored.",
+    )
     accel: str = _setting(
-        _location, "", "Internal location of the nginx in front, as /_blobs/, that sends large files; empty for none."
+        kinds.location, "", "Internal location of the nginx in front, as /_blobs/, that sends large files; empty for none."
     )
     master_key: str = _setting(
-        _text, "", "Master keys as id:base64[,id:base64], the last one current; empty means the key file.", secret=True
+        kinds.text, "", "Master keys as id:base64[,id:base64], the last one current; empty means the key file.", secret=True
     )
-    master_key_file: str = _setting(_text, "", "File of master keys; empty means master.key in the data folder.")
-    storage: str = _setting(_text, "local", "Name of the server's own storage that new files go to.")
+    master_key_file: str = _setting(kinds.text, "", "File of master keys; empty means master.key in the data folder.")
+    storage: str = _setting(kinds.text, "local", "Name of the server's own storage that new files go to.")
     development_days: float = _setting(
-        _number(0, 36_500, float), 7.0, "Days until files of applications without a storage of their own go; 0 for never."
+        kinds.number(0, 36_500, float), 7.0, "Days until files of applications without a storage of their own go; 0 for never."
     )
     development_bytes: int = _setting(
-        _number(0, 2**60), 1_073_741_824, "Bytes that each application without a storage of its own may use; 0 for no bound."
+        kinds.number(0, 2**60),
+        1_073_741_824,
+        "Bytes that each application without a storage of its own may use; 0 for no bound.",
     )
-    upload_hours: float = _setting(_number(0.01, 8760, float), 24.0, "Hours after which an unfinished upload is dropped.")
+    upload_hours: float = _setting(kinds.number(0.01, 8760, float), 24.0, "Hours after which an unfinished upload is dropped.")
     direct_uploads: bool = _setting(
-        _flag, True, "Have parts of large files sent straight to storages that can take them, instead of through the server."
+        kinds.flag,
+        True,
+        "Have parts of large files sent straight to storages that can take them, instead of through the server.",
     )
     storage_allow: tuple[str, ...] = _setting(
-        _names, (), "Hosts and networks where storages of applications may be although they are not public."
+        kinds.names, (), "Hosts and networks where storages of applications may be although they are not public."
     )
-    storage_ports: tuple[int, ...] = _setting(_ports, (), "Ports that storages may use besides 80 and 443.")
-    max_bytes: int = _setting(_number(1, 2**50), 268_435_456, "Bytes of the largest file accepted.")
-    max_pixels: int = _setting(_number(1, 2**31), 100_000_000, "Pixels of the largest picture decoded.")
-    decoders: int = _setting(_number(1, 64), lambda: min(8, os.cpu_count() or 1), "Decoder processes at work at once.")
-    decode_queue: int = _setting(_number(0, 100_000), 256, "Transformations that may wait for a decoder.")
-    decode_wait: float = _setting(_number(0.1, 600, float), 20.0, "Seconds a transformation may wait for a decoder.")
-    decode_seconds: float = _setting(_number(0.5, 3600, float), 60.0, "Wall seconds one transformation may take.")
-    decode_cpu_seconds: int = _setting(_number(1, 3600), 30, "CPU seconds one transformation may take.")
-    decode_memory: int = _setting(_number(2**27, 2**40), 2_000_000_000, "Bytes of memory one transformation may use.")
+    storage_ports: tuple[int, ...] = _setting(kinds.ports, (), "Ports that storages may use besides 80 and 443.")
+    max_bytes: int = _setting(kinds.number(1, 2**50), 268_435_456, "Bytes of the largest file accepted.")
+    max_pixels: int = _setting(kinds.number(1, 2**31), 100_000_000, "Pixels of the largest picture decoded.")
+    decoders: int = _setting(kinds.number(1, 64), lambda: min(8, os.cpu_count() or 1), "Decoder processes at work at once.")
+    decode_queue: int = _setting(kinds.number(0, 100_000), 256, "Transformations that may wait for a decoder.")
+    decode_wait: float = _setting(kinds.number(0.1, 600, float), 20.0, "Seconds a transformation may wait for a decoder.")
+    decode_seconds: float = _setting(kinds.number(0.5, 3600, float), 60.0, "Wall seconds one transformation may take.")
+    decode_cpu_seconds: int = _setting(kinds.number(1, 3600), 30, "CPU seconds one transformation may take.")
+    decode_memory: int = _setting(kinds.number(2**27, 2**40), 2_000_000_000, "Bytes of memory one transformation may use.")
     decode_warm: tuple[str, ...] = _setting(
-        _names, ("resize",), "Tasks whose libraries decoders load at once; those of others are loaded with their first job."
+        kinds.names,
+        ("resize",),
+        "Tasks whose libraries decoders load at once; those of others are loaded with their first job.",
     )
     max_animation_pixels: int = _setting(
-        _number(1, 2**31), 100_000_000, "Pixels of all frames of an animation together; beyond it the first frame is used."
+        kinds.number(1, 2**31), 100_000_000, "Pixels of all frames of an animation together; beyond it the first frame is used."
     )
     sandbox_floor: tuple[str, ...] = _setting(
-        _names, ("rlimits", "seccomp", "landlock"), "Confinement layers without which nothing is decoded."
+        kinds.names, ("rlimits", "seccomp", "landlock"), "Confinement layers without which nothing is decoded."
     )
-    rendition_max_age: int = _setting(_number(0, 31_536_000), 3600, "Seconds an unsigned answer may be cached.")
+    rendition_max_age: int = _setting(kinds.number(0, 31_536_000), 3600, "Seconds an unsigned answer may be cached.")
     rendition_bytes: int = _setting(
-        _number(2**20, 2**60), 10_737_418_240, "Bytes of kept results; beyond it those not used for longest go."
+        kinds.number(2**20, 2**60), 10_737_418_240, "Bytes of kept results; beyond it those not used for longest go."
     )
-    rendition_days: float = _setting(_number(0.001, 36_500, float), 30.0, "Days for which a result is kept at the longest.")
+    rendition_days: float = _setting(
+        kinds.number(0.001, 36_500, float), 30.0, "Days for which a result is kept at the longest."
+    )
     rendition_memory: int = _setting(
-        _number(0, 2**40), 67_108_864, "Bytes of small results that each server process has in memory; 0 for none."
+        kinds.number(0, 2**40), 67_108_864, "Bytes of small results that each server process has in memory; 0 for none."
     )
     fetch_keep: float = _setting(
-        _number(0, 86_400, float), 300.0, "Seconds a fetched source is kept for the next request, at the longest."
+        kinds.number(0, 86_400, float), 300.0, "Seconds a fetched source is kept for the next request, at the longest."
     )
     own_hosts: tuple[str, ...] = _setting(
-        _names, (), "More host names whose URLs mean files of this server, when they are sources or watermarks."
+        kinds.names, (), "More host names whose URLs mean files of this server, when they are sources or watermarks."
     )
-    folders: Mapping[str, str] = _setting(_texts, dict, "Folders that storage aliases may read from, as name = path.")
+    folders: Mapping[str, str] = _setting(kinds.texts, dict, "Folders that storage aliases may read from, as name = path.")
     fetch_allow: tuple[str, ...] = _setting(
-        _names, (), "Hosts and networks that may be fetched from although they are not public."
+        kinds.names, (), "Hosts and networks that may be fetched from although they are not public."
     )
-    fetch_ports: tuple[int, ...] = _setting(_ports, (), "Ports that may be fetched from besides 80 and 443.")
-    fetch_https_only: bool = _setting(_flag, False, "Fetch by https only, never by plain http.")
-    fetch_seconds: float = _setting(_number(1, 3600, float), 60.0, "Wall seconds one fetch may take, redirects included.")
+    fetch_ports: tuple[int, ...] = _setting(kinds.ports, (), "Ports that may be fetched from besides 80 and 443.")
+    fetch_https_only: bool = _setting(kinds.flag, False, "Fetch by https only, never by plain http.")
+    fetch_seconds: float = _setting(kinds.number(1, 3600, float), 60.0, "Wall seconds one fetch may take, redirects included.")
     webhook_allow: tuple[str, ...] = _setting(
-        _names, (), "Hosts and networks where webhooks may go although they are not public, and by plain http too."
+        kinds.names, (), "Hosts and networks where webhooks may go although they are not public, and by plain http too."
     )
-    webhook_ports: tuple[int, ...] = _setting(_ports, (), "Ports that webhooks may use besides 80 and 443.")
-    webhook_https_only: bool = _setting(_flag, True, "Send webhooks by https only, but for what webhook_allow names.")
-    webhook_seconds: float = _setting(_number(0.5, 120, float), 10.0, "Seconds one try to deliver a webhook may take.")
+    webhook_ports: tuple[int, ...] = _setting(kinds.ports, (), "Ports that webhooks may use besides 80 and 443.")
+    webhook_https_only: bool = _setting(kinds.flag, True, "Send webhooks by https only, but for what webhook_allow names.")
+    webhook_seconds: float = _setting(kinds.number(0.5, 120, float), 10.0, "Seconds one try to deliver a webhook may take.")
     webhook_delays: tuple[float, ...] = _setting(
-        _delays, (10, 60, 300, 900, 3600, 43_200), "Seconds after each failed try until a webhook is tried again."
+        kinds.delays, (10, 60, 300, 900, 3600, 43_200), "Seconds after each failed try until a webhook is tried again."
     )
     webhook_log_days: float = _setting(
-        _number(0.001, 3650, float), 7.0, "Days for which deliveries that are over are remembered and can be sent again."
+        kinds.number(0.001, 3650, float), 7.0, "Days for which deliveries that are over are remembered and can be sent again."
     )
-    webhook_senders: int = _setting(_number(1, 1000), 32, "Deliveries that one process has on their way at once.")
+    webhook_senders: int = _setting(kinds.number(1, 1000), 32, "Deliveries that one process has on their way at once.")
     queue: str = _setting(
-        _text, "embedded", "How workers learn of jobs: embedded, or the name of a queue that a plugin provides (celery)."
+        kinds.text, "embedded", "How workers learn of jobs: embedded, or the name of a queue that a plugin provides (celery)."
     )
     job_workers: int = _setting(
-        _number(0, 256), lambda: min(4, os.cpu_count() or 1), "Jobs at work at once in each process; 0 leaves them to workers."
+        kinds.number(0, 256),
+        lambda: min(4, os.cpu_count() or 1),
+        "Jobs at work at once in each process; 0 leaves them to workers.",
     )
     job_lease: float = _setting(
-        _number(0.5, 3600, float), 60.0, "Seconds a worker may be silent before its jobs are begun again by another."
+        kinds.number(0.5, 3600, float), 60.0, "Seconds a worker may be silent before its jobs are begun again by another."
     )
     job_attempts: int = _setting(
-        _number(1, 100), 3, "How often a job is begun that never ends, before it is given up as a failure."
+        kinds.number(1, 100), 3, "How often a job is begun that never ends, before it is given up as a failure."
     )
-    job_days: float = _setting(_number(0.001, 36_500, float), 30.0, "Days for which the record of an ended job is kept.")
+    job_days: float = _setting(kinds.number(0.001, 36_500, float), 30.0, "Days for which the record of an ended job is kept.")
     job_unheard: float = _setting(
-        _number(1, 86_400, float), 60.0, "Seconds after which a queue is told again of a job that nobody has begun."
+        kinds.number(1, 86_400, float), 60.0, "Seconds after which a queue is told again of a job that nobody has begun."
     )
-    job_seconds: float = _setting(_number(1, 86_400, float), 60.0, "Wall seconds one previewer or extractor may take.")
-    video_seconds: float = _setting(_number(1, 86_400, float), 900.0, "Wall seconds one conversion of video or audio may take.")
+    job_seconds: float = _setting(kinds.number(1, 86_400, float), 60.0, "Wall seconds one previewer or extractor may take.")
+    video_seconds: float = _setting(
+        kinds.number(1, 86_400, float), 900.0, "Wall seconds one conversion of video or audio may take."
+    )
     metrics_token: str = _setting(
-        _token, "", "Bearer token for GET /metrics, 16 characters or more; empty: only from this machine itself.", secret=True
+        kinds.token,
+        "",
+        "Bearer token for GET /metrics, 16 characters or more; empty: only from this machine itself.",
+        secret=True,
     )
     metrics_applications: bool = _setting(
-        _flag, False, "Have /metrics tell applications apart: one series more for each of them."
+        kinds.flag, False, "Have /metrics tell applications apart: one series more for each of them."
     )
     password_memory: int = _setting(
-        _number(19_456, 2**22), 19_456, "KiB of memory that hashing one password of an account takes."
+        kinds.number(19_456, 2**22), 19_456, "KiB of memory that hashing one password of an account takes."
     )
-    password_passes: int = _setting(_number(2, 1000), 2, "Passes over that memory; hashes are raised with the next sign-in.")
-    password_hashes: int = _setting(_number(1, 256), 2, "Passwords that each process hashes at once.")
-    quiet: bool = _setting(_flag, False, "Log only warnings and errors, not every request.")
-    plugins_blocked: tuple[str, ...] = _setting(_names, (), "Names of installed plugins that are not loaded.")
-    plugins_rank: tuple[str, ...] = _setting(_names, (), "Plugins from strongest to weakest where two offer the same.")
-    plugins: Mapping[str, Mapping[str, Any]] = _setting(_tables, dict, "Settings of each plugin, as [plugins.NAME].")
+    password_passes: int = _setting(
+        kinds.number(2, 1000), 2, "Passes over that memory; hashes are raised with the next sign-in."
+    )
+    password_hashes: int = _setting(kinds.number(1, 256), 2, "Passwords that each process hashes at once.")
+    quiet: bool = _setting(kinds.flag, False, "Log only warnings and errors, not every request.")
+    plugins_blocked: tuple[str, ...] = _setting(kinds.names, (), "Names of installed plugins that are not loaded.")
+    plugins_rank: tuple[str, ...] = _setting(kinds.names, (), "Plugins from strongest to weakest where two offer the same.")
+    plugins: Mapping[str, Mapping[str, Any]] = _setting(kinds.tables, dict, "Settings of each plugin, as [plugins.NAME].")
 
     @property
     def database_url(self) -> str:
         """The database URL that is really used."""
         return self.database or f"sqlite:///{self.data.absolute() / 'secure-delivery.sqlite'}"
+
+    @property
+    def portal_name(self) -> str:
+        """The host under which the portal answers, in lower case and without a port; empty where there is no portal."""
+        return kinds.host_of(self.portal_url) or "" if self.portal_url else self.portal_host
 
     @property
     def key_file(self) -> Path:
@@ -263,6 +212,21 @@ class Settings:
     @classmethod
     def read(cls, values: Mapping[str, Any], *, source: str = "settings") -> Settings:
         """Settings from a mapping of plain values. Raises `ConfigurationError` naming the setting and where it stands."""
+        settings = cls._part(values, source)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        """Raises `ConfigurationError` where two settings cannot be together."""
+        if self.portal_name and self.portal_name == kinds.host_of(self.public_url):
+            name = "portal_url" if self.portal_url else "portal_host"
+            raise ConfigurationError(
+                f"{name}: {self.portal_name} is the host of public_url too: files of strangers and the portal need a host each"
+            )
+
+    @classmethod
+    def _part(cls, values: Mapping[str, Any], source: str) -> Settings:
+        """Each value by itself: the rest may come from elsewhere."""
         known = {item.name: item for item in fields(cls)}
         result: dict[str, Any] = {}
         for name, value in values.items():
@@ -287,11 +251,11 @@ class Settings:
         path = named or Path(FILE)
         if named is not None or path.exists():
             values |= _file_values(path)
-            cls.read(values, source=path.name)
+            cls._part(values, path.name)
         for name, text in environ.items():
             if name.startswith(PREFIX) and not name.startswith(_OTHER):
                 setting = name.removeprefix(PREFIX).lower()
-                cls.read({setting: text}, source=f"environment variable {name}")
+                cls._part({setting: text}, f"environment variable {name}")
                 values[setting] = text
         return cls.read(values | {name: value for name, value in overrides.items() if value is not None})
 

@@ -99,6 +99,14 @@ class PolicyError(SecureDeliveryError):
         self.reason = reason
 
 
+class HttpsRequired(SecureDeliveryError):
+    """Asked for in the clear what goes by https only."""
+
+    code = "https_required"
+    status = 403
+    sentence = "This is answered by https only."
+
+
 class NotFound(SecureDeliveryError):
     """No such file, or none that this application may know of."""
 
