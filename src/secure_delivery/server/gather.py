@@ -100,8 +100,8 @@ class Gatherer:
 
     def _own(self, request: Request) -> set[str | None]:
         """Hosts, with their ports where these are unusual, whose URLs mean files of this server."""
-        settings = self._context.engine.settings
-        return {_authority(str(request.url)), _authority(settings.public_url), *settings.own_hosts} - {None}
+        handed_out = self._context.base_url(request)  # which names the host that a proxy was asked for
+        return {_authority(str(request.url)), _authority(handed_out), *self._context.engine.settings.own_hosts} - {None}
 
     def _alias(self, application: Application | None, text: str) -> Named:
         alias, _, path = text.partition("/")

@@ -40,6 +40,7 @@ from ..gate.policy import Call, SignedPolicy
 from ..gate.reading import PolicyCache
 from ..gate.whitelist import Whitelist
 from . import counting
+from .transport import base_of, peer_of
 
 if TYPE_CHECKING:
     from ..engine.renditions import Rendition
@@ -188,9 +189,13 @@ class Context:
 
     def base_url(self, request: Request) -> str:
         """Scheme, host and prefix for the URLs we hand out, without a slash at the end."""
-        if self.engine.settings.public_url:
-            return self.engine.settings.public_url.rstrip("/")
-        return f"{request.url.scheme}://{request.url.netloc}{quote(request.scope.get('root_path', ''))}"
+        settings = self.engine.settings
+        if settings.public_url:
+            return settings.public_url.rstrip("/")
+        root = request.scope.get("root_path", "")
+        if settings.proxies and (base := base_of(peer_of(request.scope, settings), root)) is not None:
+            return base
+        return f"{request.url.scheme}://{request.url.netloc}{quote(root)}"
 
 
 # -------------------------------------------------------------------------------------------------------------- reading

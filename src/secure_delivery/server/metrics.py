@@ -13,7 +13,6 @@ Sources: Prometheus, "Exposition formats", "Metric and label naming".
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -24,11 +23,13 @@ from starlette.responses import Response
 from ..engine import Engine, figures
 from ..engine.figures import Figure, Stored
 from ..engine.health import Health, health
+from ..engine.setting_values import on_this_machine
+from ..engine.settings import Settings
 from .http import error_response, single
+from .transport import peer_of
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "secure_delivery_"
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 Labels = Mapping[str, str]
 
@@ -63,8 +64,9 @@ class Metrics:
 
     async def answer(self, request: Request) -> Response:
         """The numbers as they are now; this process writes down first what it has counted."""
-        token = self._engine.settings.metrics_token
-        if not (_shown(request, token) if token else _near(request)):
+        settings = self._engine.settings
+        token = settings.metrics_token
+        if not (_shown(request, token) if token else _near(request, settings)):
             headers = {"www-authenticate": "Bearer"} if token else {}
             return error_response(401 if token else 403, "not_permitted", "These numbers are not for everybody.", headers)
         text = await anyio.to_thread.run_sync(self._text)
@@ -84,22 +86,11 @@ def _shown(request: Request, token: str) -> bool:
     return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("utf-8", "surrogatepass"), token.encode())
 
 
-def _near(request: Request) -> bool:
+def _near(request: Request, settings: Settings) -> bool:
     """Whether a program on this machine asks, for this machine, with nobody in between."""
-    if any(name in request.headers for name in _FORWARDED) or request.client is None:
-        return False
-    return _loopback(request.client.host) and _loopback(request.url.hostname or "")
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    peer, host = peer_of(request.scope, settings), request.url.hostname or ""
+    own = on_this_machine(host) and not host.endswith(".localhost")  # names below it may be pages of other programs
+    return peer.loopback and not peer.forwarded and own
 
 
 # ------------------------------------------------------------------------------------------------------------- the text

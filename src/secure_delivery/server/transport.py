@@ -2,9 +2,9 @@
 
 Knows: connections, listed proxies and what they say, promise 68. Must not know: what is asked for, who is signed in.
 
-Only a listed proxy is asked who sent it a request, and in one kind of headers; those of anybody else are passed over. Where they
-cannot be read, the request counts as a stranger's over plain HTTP, and one that was passed on by nobody listed is never taken for
-this machine's own: what is not understood makes nothing look nearer or safer than it is.
+Only a listed proxy is asked who sent it a request, and in one kind of headers; those of anybody else are passed over. Where
+they cannot be read, the request counts as a stranger's over plain HTTP, and one that was passed on by nobody listed is never
+taken for this machine's own: what is not understood makes nothing look nearer or safer than it is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from ..engine.settings import Settings
 from ..gate.errors import HttpsRequired
 from ..gate.hosts import DEFAULT_PORTS, parse_authority
 from .forwarded import Address, Hop, Malformed, Scheme, hops, read_address
-from .http import error_response
 
 #: Headers by which a request says of itself that somebody passed it on.
 FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
@@ -122,6 +121,8 @@ def refusal(peer: Peer, method: str, *, api: bool, location: str) -> Response | 
     if peer.scheme == "https" or plain_http(peer):
         return None
     target = f"https://{peer.host}{location}" if peer.host and location.startswith("/") else location
+    from .http import error_response  # which asks here for base URLs
+
     if api or method not in _SAFE or not target.startswith("https://"):
         return error_response(HttpsRequired.status, HttpsRequired.code, HttpsRequired.sentence)
     return RedirectResponse(target, 308, {"cache-control": "no-store"})
