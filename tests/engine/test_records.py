@@ -159,6 +159,8 @@ SWITCHES: dict[str, Any] = {
     "aliases": {"assets": "https://assets.example.org/", "media": "folder:media/2026", "own": "storage:assets/2026"},
     "storage": "assets",
     "allowed_types": ("image/*", "application/pdf"),
+    "required": ("upload", "metadata"),
+    "reported": ("conversion",),
     "scan": True,
     "retention": 3600,
     "undo": 86_400,

@@ -66,6 +66,10 @@ def test_every_setting_reaches_its_place() -> None:
     verdict = upload.check(preflight)
     assert isinstance(verdict, Reply)
     assert verdict.status == 403
+    assert status(make(required=["delivery"])) == 403
+    assert status(make(required=["upload"], reported=["delivery"])) == 200
+    watching = make(reported=("delivery",)).check(Head("GET", "/photos/x"))
+    assert isinstance(watching, Admission) and watching.decision.reported == ("delivery",)
     guard = make(api_key="A1", name="Shop", regex="search", standard_base64=False, max_age=9, public_cache=True)
     application = guard.application()
     assert application is not None
@@ -109,6 +113,10 @@ WRONG = [
     ({"api_key": 7}, "gate.api_key: text is wanted"),
     ({"require_policy": "yes"}, "gate.require_policy: true or false is wanted"),
     ({"require_policy": 1}, "gate.require_policy: true or false is wanted"),
+    ({"required": "upload"}, r"gate.required: a list of kinds of request \(upload, delivery, conversion, metadata\) is wanted"),
+    ({"required": ["uploads"]}, "gate.required: required lists kinds of request, each once"),
+    ({"reported": [["upload"]]}, "gate.reported: reported lists kinds of request, each once"),
+    ({"reported": True}, "gate.reported: a list of kinds of request"),
     ({"leeway": True}, "gate.leeway: a whole number of seconds is wanted"),
     ({"leeway": 61}, "gate.leeway: leeway is 0 to 60 seconds"),
     ({"leeway": 1.5}, "gate.leeway: a whole number of seconds is wanted"),

@@ -17,10 +17,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from secure_delivery.gate import asgi, wsgi
-from secure_delivery.gate.decide import CALLS, STEPS, decide, explain
+from secure_delivery.gate.decide import CALLS, STEPS, decide, explain, who_asks
 from secure_delivery.gate.errors import Reason
 from secure_delivery.gate.guard import Guard, Head
-from secure_delivery.gate.model import Application, Decision, RequestFacts, Secret, SecretRing, SecretState
+from secure_delivery.gate.model import KINDS, Application, Decision, RequestFacts, Secret, SecretRing, SecretState
 from secure_delivery.gate.policy import Call, Policy, SignedPolicy, compile_pattern, sign
 from secure_delivery.gate.reading import PolicyCache
 from secure_delivery.gate.rules import Rule
@@ -361,6 +361,69 @@ def test_an_open_application_asks_for_policies_where_the_table_says(call: Call) 
     assert decide(application(), facts(call), now=NOW).reason is Reason.MISSING
 
 
+def test_every_call_that_is_not_always_judged_is_of_one_kind() -> None:
+    """Each kind can be required by itself, and together they are every request that an open application lets in."""
+    kinds = {call: rule.kind for call, rule in CALLS.items() if not rule.authenticated}
+    assert kinds == {
+        Call.PICK: "upload",
+        Call.STORE: "upload",
+        Call.READ: "delivery",
+        Call.CONVERT: "conversion",
+        Call.STAT: "metadata",
+    }
+    assert set(kinds.values()) == set(KINDS)
+
+
+@pytest.mark.parametrize("call", list(Call))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_required_kind_asks_for_policies_of_its_calls_alone(call: Call, kind: str) -> None:
+    """And a reported one changes no verdict: it says which of them would."""
+    always, mine = CALLS[call].authenticated, CALLS[call].kind == kind
+    required = decide(application(require_policy=False, required=(kind,)), facts(call), now=NOW)
+    assert required.reason is (Reason.MISSING if always or mine else Reason.OPEN)
+    assert required.reported == ()
+    reported = decide(application(require_policy=False, reported=(kind,)), facts(call), now=NOW)
+    assert reported.reason is (Reason.MISSING if always else Reason.OPEN)
+    assert reported.would_refuse is mine
+
+
+def test_only_requests_without_a_credential_are_reported() -> None:
+    """A policy or the secret is what would be asked for; whom a whitelist refuses is refused already."""
+    watched = application(require_policy=False, reported=KINDS, delivery_whitelist=Whitelist(["a.example"]))
+    asked = [
+        facts(Call.READ),
+        facts(Call.READ, signed=signed(Policy(expiry=EXPIRY))),
+        facts(Call.READ, secret=SECRET.decode()),
+        facts(Call.READ, origin="https://b.example"),
+        facts(Call.READ, authenticate=True),
+    ]
+    decisions = [decide(watched, each, now=NOW) for each in asked]
+    assert [decision.allowed for decision in decisions] == [True, True, True, False, False]
+    assert [decision.would_refuse for decision in decisions] == [True, False, False, False, False]
+
+
+def test_kinds_are_reported_in_one_order_and_only_those_that_concern_the_request() -> None:
+    """However the application lists them."""
+    watched = application(require_policy=False, reported=("metadata", "conversion", "upload"))
+    both = decide(watched, facts(Call.CONVERT, Call.PICK, Call.READ), now=NOW)
+    assert both.reported == ("upload", "conversion")
+
+
+@pytest.mark.parametrize(
+    ("origin", "referer", "who"),
+    [
+        (None, None, ""),
+        ("https://A.example:81", "https://b.example/", "a.example"),
+        ("null", "https://b.example/c", "b.example"),
+        (None, "https://b.example/c", "b.example"),
+        ("x" * 9000, "javascript:alert(1)", ""),
+    ],
+)
+def test_who_asks_is_told_by_origin_else_by_referer(origin: str | None, referer: str | None, who: str) -> None:
+    """As a host that whitelists could name, or not at all."""
+    assert who_asks(facts(Call.READ, origin=origin, referer=referer)) == who
+
+
 def test_steps_verify_before_they_read() -> None:
     """Credential, signature, then what the policy says, then where the request comes from."""
     assert [name for name, _ in STEPS] == ["credential", "signature", "expiry", "calls", "handle", "places", "size", "origin"]
@@ -489,6 +552,8 @@ _applications = st.builds(
     unknown_keys=st.sampled_from(["refuse", "ignore"]),
     standard_base64=st.booleans(),
     leeway=st.integers(0, 60),
+    required=st.lists(st.sampled_from(KINDS), unique=True).map(tuple),
+    reported=st.lists(st.sampled_from(KINDS), unique=True).map(tuple),
     upload_whitelist=st.sampled_from([None, Whitelist([]), Whitelist(["*.example"])]),
     delivery_whitelist=st.sampled_from([None, Whitelist([]), Whitelist(["*.example"], missing="deny")]),
 )
@@ -501,6 +566,17 @@ def test_whatever_is_asked_is_answered(app: Application, asked: RequestFacts, no
     decision = decide(app, asked, now=now)
     assert not (decision.allowed and (asked.signed is not None or asked.secret is not None))
     assert explain(app, asked, now=now).decision == decision
+    if decision.would_refuse:
+        for kind in decision.reported:
+            assert decide(replace(app, required=(kind,)), asked, now=now).reason is Reason.MISSING
+
+
+@settings(deadline=None)
+@given(asked=_any_facts)
+def test_who_asks_is_a_short_plain_text(asked: RequestFacts) -> None:
+    """Whatever a client puts into its headers: it is stored and shown."""
+    who = who_asks(asked)
+    assert len(who) <= 253 and (not who or (who.isascii() and who.isprintable() and not set(who) & set("<>&\"' ")))
 
 
 _legal = st.builds(
@@ -704,6 +780,17 @@ def test_explain_without_a_policy() -> None:
     missing = _steps(application(delivery_whitelist=Whitelist(["a.example"])), facts(Call.READ))
     assert missing["credential"] == ("refuse", "missing: no policy was shown")
     assert "does not say where it comes from" in missing["origin"][1]
+
+
+def test_explain_what_is_reported() -> None:
+    """The credential step passes, and says what would refuse it."""
+    watched = application(require_policy=False, reported=("conversion", "upload"))
+    verdict, note = _steps(watched, facts(Call.CONVERT, Call.PICK))["credential"]
+    assert verdict == "pass"
+    assert note == (
+        "no policy was shown; reported, because it would be refused if a policy were required for upload or conversion"
+    )
+    assert _steps(watched, facts(Call.READ))["credential"] == ("pass", "no policy was shown")
 
 
 def test_explain_the_owners_secret() -> None:

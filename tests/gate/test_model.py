@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from secure_delivery.gate.errors import ConfigurationError, Reason
 from secure_delivery.gate.model import (
+    KINDS,
     MAX_GRACE,
     MAX_SECRETS,
     Application,
@@ -255,6 +256,30 @@ def test_bad_switches_are_refused_at_start_up(switch: dict[str, object]) -> None
 def test_leeway_has_inclusive_bounds(leeway: int) -> None:
     """Nought to sixty seconds (security promise 12)."""
     assert Application(secrets=SecretRing.of(STRONG), leeway=leeway).leeway == leeway
+
+
+@pytest.mark.parametrize("name", ["required", "reported"])
+@pytest.mark.parametrize("kinds", [("uploads",), ("upload", "upload"), ["upload"], "upload", ("exif",), ([],), None])
+def test_kinds_of_request_are_those_there_are_each_once(name: str, kinds: Any) -> None:
+    """A misspelt kind would leave open what somebody meant to close."""
+    with pytest.raises(ConfigurationError, match=f"{name} lists kinds of request, each once; there are upload, delivery"):
+        Application(secrets=SecretRing.of(STRONG), **{name: kinds})
+
+
+def test_what_an_application_requires() -> None:
+    """Kinds by themselves, or every request at once. What is reported is not required."""
+    made = Application(secrets=SecretRing.of(STRONG), required=("upload", "metadata"), reported=KINDS)
+    assert [kind for kind in KINDS if made.requires(kind)] == ["upload", "metadata"]
+    every = Application(secrets=SecretRing.of(STRONG), require_policy=True)
+    assert all(every.requires(kind) for kind in KINDS)
+    assert not any(Application(secrets=SecretRing.of(STRONG)).requires(kind) for kind in KINDS)
+
+
+def test_only_what_is_allowed_would_be_refused() -> None:
+    """A refusal is one already."""
+    assert Decision(allowed=True, reason=Reason.OPEN, reported=("upload",)).would_refuse
+    assert not Decision(allowed=True, reason=Reason.OPEN).would_refuse
+    assert not Decision(allowed=False, reason=Reason.TOO_BIG, reported=("upload",)).would_refuse
 
 
 def test_an_application_signs_with_its_newest_secret() -> None:

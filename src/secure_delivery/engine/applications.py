@@ -35,6 +35,7 @@ _API_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _REMEMBERED = 1024  # applications per process; beyond it the memory starts anew
 _OWN_COLUMNS = frozenset({"api_key", "name", "secrets"})  # everything else of an application is in `settings`
 _WHITELISTS = frozenset({"upload_whitelist", "delivery_whitelist"})
+_TUPLES = frozenset({"required", "reported", "allowed_types"})  # lists in JSON
 
 
 class Blob(NamedTuple):
@@ -185,6 +186,13 @@ class Applications:
             self._database.bump(connection, "files")
         return blobs
 
+    def secret_dates(self, api_key: str) -> dict[str, int]:
+        """When each secret of an application was made, by its id, in ms since the epoch."""
+        secret = tables.application_secret
+        query = sa.select(secret.c.id, secret.c.created).where(secret.c.application == api_key)
+        with self._database.read() as connection:
+            return {row.id: row.created for row in connection.execute(query)}
+
     def sealed_secrets(self) -> int:
         """How many secrets are sealed."""
         with self._database.read() as connection:
@@ -306,8 +314,8 @@ def _switches(settings: dict[str, Any]) -> dict[str, Any]:
     for name in _WHITELISTS & switches.keys():
         if (stored := switches[name]) is not None:
             switches[name] = Whitelist(stored["patterns"], missing=stored["missing"])
-    if "allowed_types" in switches:
-        switches["allowed_types"] = tuple(switches["allowed_types"])
+    for name in _TUPLES & switches.keys():
+        switches[name] = tuple(switches[name])
     if "limits" in switches:
         switches["limits"] = Limits(**switches["limits"])
     return switches

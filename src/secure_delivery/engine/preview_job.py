@@ -240,14 +240,14 @@ class PreviewWorker:
             return None
 
     def address(self, application: Application, base: str) -> Address:
-        """Addresses of results. Those that this server keeps are signed where the application asks for policies."""
+        """Addresses of results. Those that this server keeps are signed where the application asks policies of deliveries."""
 
         def of(put: Mapping[str, Any]) -> str | None:
             handle = put.get("handle")
             if not handle:
                 return put.get("url")
             url = f"{base}/{handle}"
-            if not application.require_policy:
+            if not application.requires("delivery"):
                 return url
             signed = application.sign(
                 expires_in=self._link_seconds, now=self._clock(), round_to=3600, call=Call.READ, handle=handle

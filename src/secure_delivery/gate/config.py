@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from .errors import ConfigurationError, PatternError
 from .guard import Guard, Head, Reply
-from .model import Application, Decision, SecretRing
+from .model import KINDS, Application, Decision, SecretRing
 from .rules import Rule
 from .whitelist import Whitelist
 
@@ -40,6 +40,7 @@ _TEXT = _Kind((str,), "text")
 _SWITCH = _Kind((bool,), "true or false")
 _SECONDS = _Kind((int,), "a whole number of seconds")
 _LIST = _Kind((list, tuple), "a list")
+_KINDS = _Kind((list, tuple), f"a list of kinds of request ({', '.join(KINDS)})")
 _PATTERNS = _Kind((list, tuple, Mapping), "a list of patterns, or a table with patterns and missing")
 
 _SETTINGS: dict[str, _Kind] = {
@@ -48,6 +49,8 @@ _SETTINGS: dict[str, _Kind] = {
     "api_key": _TEXT,
     "name": _TEXT,
     "require_policy": _SWITCH,
+    "required": _KINDS,
+    "reported": _KINDS,
     "upload_whitelist": _PATTERNS,
     "delivery_whitelist": _PATTERNS,
     "regex": _TEXT,
@@ -65,6 +68,8 @@ _PLAIN = (
     "api_key",
     "name",
     "require_policy",
+    "required",
+    "reported",
     "regex",
     "unknown_keys",
     "standard_base64",
@@ -94,7 +99,7 @@ def guard_from_settings(
     values: dict[str, Any] = {}
     for name in _PLAIN:
         if name in settings:
-            values[name] = settings[name]
+            values[name] = tuple(settings[name]) if _SETTINGS[name] is _KINDS else settings[name]
             # One more at a time, so that a value out of bounds is reported under its name.
             _named(name, Application, secrets=ring, **values)
     for name in ("upload_whitelist", "delivery_whitelist"):

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from .errors import PolicyError, Reason
 from .hosts import parse_origin, parse_referer
-from .model import Application, Decision, RequestFacts, judge_size
+from .model import KINDS, Application, Decision, RequestFacts, judge_size
 from .policy import Call, Policy
 from .reading import PolicyCache, read_policy
 from .whitelist import Whitelist
@@ -28,11 +28,16 @@ class CallRule(NamedTuple):
     """What holds for one call, whatever the application."""
 
     allows: str
-    authenticated: bool  # needs a policy even in an open application
+    kind: str | None  # one of `KINDS`, whose requests need a policy where it is required; None: a policy is always needed
     named: bool  # a policy without `call` does not grant it
     also: Call | None  # another call the policy must grant with it
     whitelist: Literal["upload", "delivery"] | None
     limited_by: frozenset[Restriction]
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether a policy is needed even in an open application."""
+        return self.kind is None
 
 
 _HANDLE: frozenset[Restriction] = frozenset({"handle"})
@@ -42,15 +47,15 @@ _UPLOAD: frozenset[Restriction] = frozenset({"handle", "container", "path", "siz
 #: data and workflows always need a policy; uploads and delivery only where the application requires it. Overwriting and
 #: deleting are done by backends, which send no Origin: the policy they always need is the guard there, not a whitelist.
 CALLS: dict[Call, CallRule] = {
-    Call.PICK: CallRule("uploading", False, False, None, "upload", _UPLOAD | {"url"}),
-    Call.STORE: CallRule("saving to custom storage", False, False, Call.PICK, None, _UPLOAD),
-    Call.READ: CallRule("reading", False, False, None, "delivery", _HANDLE),
-    Call.STAT: CallRule("file metadata", False, False, None, "delivery", _HANDLE),
-    Call.CONVERT: CallRule("converting and viewing", False, False, None, "delivery", _HANDLE | {"url"}),
-    Call.EXIF: CallRule("EXIF metadata", True, True, None, "delivery", _HANDLE),
-    Call.WRITE: CallRule("overwriting", True, False, None, None, _HANDLE | {"size"}),
-    Call.REMOVE: CallRule("deleting", True, False, None, None, _HANDLE),
-    Call.RUN_WORKFLOW: CallRule("running workflows", True, False, None, "delivery", _HANDLE),
+    Call.PICK: CallRule("uploading", "upload", False, None, "upload", _UPLOAD | {"url"}),
+    Call.STORE: CallRule("saving to custom storage", "upload", False, Call.PICK, None, _UPLOAD),
+    Call.READ: CallRule("reading", "delivery", False, None, "delivery", _HANDLE),
+    Call.STAT: CallRule("file metadata", "metadata", False, None, "delivery", _HANDLE),
+    Call.CONVERT: CallRule("converting and viewing", "conversion", False, None, "delivery", _HANDLE | {"url"}),
+    Call.EXIF: CallRule("EXIF metadata", None, True, None, "delivery", _HANDLE),
+    Call.WRITE: CallRule("overwriting", None, False, None, None, _HANDLE | {"size"}),
+    Call.REMOVE: CallRule("deleting", None, False, None, None, _HANDLE),
+    Call.RUN_WORKFLOW: CallRule("running workflows", None, False, None, "delivery", _HANDLE),
 }
 
 
@@ -58,6 +63,7 @@ class Demands(NamedTuple):
     """What the calls of one request ask for together."""
 
     authenticated: bool
+    kinds: frozenset[str]  # which may be required or reported
     granted: frozenset[Call]  # the calls, and those that must be granted with them
     whitelist: Literal["upload", "delivery"] | None  # the list that is asked; uploading outweighs delivery
     limited_by: frozenset[Restriction]
@@ -70,6 +76,7 @@ def demands(calls: frozenset[Call]) -> Demands:
     sides = {rule.whitelist for rule in rules}
     return Demands(
         authenticated=any(rule.authenticated for rule in rules),
+        kinds=frozenset(rule.kind for rule in rules if rule.kind is not None),
         granted=calls.union(rule.also for rule in rules if rule.also is not None),
         whitelist="upload" if "upload" in sides else "delivery" if "delivery" in sides else None,
         limited_by=frozenset[Restriction]().union(*(rule.limited_by for rule in rules)),
@@ -94,7 +101,16 @@ class _Trial:
 
 
 def _needs_credential(trial: _Trial) -> bool:
-    return trial.application.require_policy or trial.facts.authenticate or demands(trial.facts.calls).authenticated
+    application, asked = trial.application, demands(trial.facts.calls)
+    if application.require_policy or trial.facts.authenticate or asked.authenticated:
+        return True
+    return bool(application.required) and not asked.kinds.isdisjoint(application.required)
+
+
+def _reported(application: Application, facts: RequestFacts) -> tuple[str, ...]:
+    """The kinds of a request without a credential that are reported: each, once required, would refuse it."""
+    kinds = demands(facts.calls).kinds
+    return tuple(kind for kind in KINDS if kind in kinds and kind in application.reported)
 
 
 def _credential(trial: _Trial) -> Reason | None:
@@ -109,7 +125,11 @@ def _credential(trial: _Trial) -> Reason | None:
         return None if right else Reason.BAD_SECRET
     if facts.signed is None:
         trial.note = "no policy was shown"
-        return Reason.MISSING if _needs_credential(trial) else None
+        if _needs_credential(trial):
+            return Reason.MISSING
+        if trial.explaining and (kinds := _reported(trial.application, facts)):
+            trial.note += f"; reported, because it would be refused if a policy were required for {' or '.join(kinds)}"
+        return None
     if not facts.signed.encoded or not facts.signed.signature:
         trial.note = "half a credential: a policy and its signature go together"
         return Reason.MISSING
@@ -289,7 +309,17 @@ def _decision(trial: _Trial, reason: Reason | None) -> Decision:
         expiry=expiry,
         min_size=policy.min_size if policy is not None and sized else None,
         max_size=policy.max_size if policy is not None and sized else None,
+        reported=() if authenticated or not trial.application.reported else _reported(trial.application, trial.facts),
     )
+
+
+def who_asks(facts: RequestFacts) -> str:
+    """The host of the page that a request says it comes from, as whitelists compare it: that of Origin, else of Referer; empty
+    where neither says one. At most 253 ASCII characters, whatever a client sends."""
+    host = None if facts.origin is None else parse_origin(facts.origin)
+    if host is None and facts.referer is not None:
+        host = parse_referer(facts.referer)
+    return "" if host is None else host.name
 
 
 def decide(application: Application, facts: RequestFacts, *, now: float, cache: PolicyCache | None = None) -> Decision:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from .credentials import one_credential, secret_from_authorization, signed_from_path, signed_from_query, without_security
-from .decide import decide, demands, explain
+from .decide import decide, demands, explain, who_asks
 from .errors import (
     BadRequest,
     ConfigurationError,
@@ -40,6 +41,7 @@ ApplicationSource = Application | Callable[[str | None], Application | None]
 
 _MEMO = 4096  # decisions remembered; with heads of at most 2 KiB each that is 8 MiB at the worst
 _MEMO_HEAD = 2048
+_TOLD = 1024  # lines about requests that are only reported; strangers choose the hosts in them
 _PREFLIGHT_AGE = "600"  # seconds a browser may keep a preflight answer; short, because whitelists change
 
 
@@ -151,6 +153,8 @@ class Guard:
         self.counts: Counter[str] = Counter()
         self._cache = PolicyCache()
         self._memo: dict[Head, _Judged] = {}
+        self._told: set[tuple[str, str, str]] = set()  # application, kind, host of what was reported
+        self._telling = threading.Lock()
         self._fixed: Application | None = application if isinstance(application, Application) else None
         self._lookup: Callable[[str | None], Application | None] = (
             (lambda _: self._fixed) if isinstance(application, Application) else application
@@ -240,6 +244,8 @@ class Guard:
             size = _declared_size(head)
         facts = facts_of(calls, credential, given, size=size, origin=head.origin, referer=head.referer)
         decision = decide(application, facts, now=now, cache=self._cache)
+        if decision.would_refuse:
+            self._tell(application, facts, decision.reported)
         approved = head.origin if decision.allowed and "Origin" in decision.vary else None
         if not decision.allowed:
             return self._refuse(decision, head, path, application)
@@ -322,6 +328,24 @@ class Guard:
         if self.report_only:
             return self._let_through(fault.code, Reason.CALL_NOT_ALLOWED, head, path)
         return error_reply(fault.status, fault.code, fault.public, extra=[("allow", ", ".join(match.methods))])
+
+    def _tell(self, application: Application, facts: RequestFacts, kinds: Iterable[str]) -> None:
+        """Say once for each kind and host that such requests would be refused if a policy were required. The log is for finding
+        out who asks, not for counting."""
+        who = who_asks(facts)
+        for kind in kinds:
+            told = (application.api_key, kind, who)
+            if told in self._told:
+                continue
+            with self._telling:
+                if told in self._told or len(self._told) > _TOLD:
+                    continue
+                self._told.add(told)
+                last = len(self._told) > _TOLD
+            if last:
+                logger.warning("more requests would be refused if a policy were required; they are not told of any more")
+            else:
+                logger.warning("would refuse %s from %s, if a policy were required", kind, who or "nowhere in particular")
 
     # -- CORS
 
@@ -419,6 +443,8 @@ class Guard:
             decision = Decision(allowed=False, reason=Reason.UNKNOWN_APPLICATION)
         else:
             decision = decide(application, facts, now=self.clock(), cache=self._cache)
+            if decision.would_refuse:
+                self._tell(application, facts, decision.reported)
         return self.counted(decision)
 
     def counted(self, decision: Decision) -> Decision:

@@ -19,6 +19,7 @@ from .policy import Call, Policy, SignedPolicy
 from .whitelist import Whitelist
 
 __all__ = [
+    "KINDS",
     "Application",
     "Decision",
     "Limits",
@@ -32,6 +33,9 @@ __all__ = [
 MAX_SECRETS = 5  # every verification tries them all, so that timing tells nothing; five bounds what that costs
 MAX_GRACE = 24 * 3600  # seconds; security promise 6
 MIN_SECRET_BITS = 128
+
+#: The kinds of request that an application can ask policies of, each by itself; `decide.CALLS` says which call is of which.
+KINDS = ("upload", "delivery", "conversion", "metadata")
 
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ALIAS_TARGET = re.compile(
@@ -194,6 +198,9 @@ class Application:
     """One customer of the judgement: its secrets, its switches, its whitelists.
 
     * `require_policy`: every request needs a policy, not only those that always do.
+    * `required`: the kinds of request (`KINDS`) that need a policy where `require_policy` does not ask it of all.
+    * `reported`: the kinds of request that still pass without a credential, but are told of as ones that would be refused were
+      the kind required. A kind that is required already is not reported.
     * `upload_whitelist`, `delivery_whitelist`: `None` or an empty one means none is set.
     * `regex`: whether container, path and url patterns span the whole value ("full") or are searched for ("search").
     * `unknown_keys`: "refuse" a policy with keys nobody here knows, or "ignore" them, for people who migrate.
@@ -218,6 +225,8 @@ class Application:
     api_key: str = ""
     name: str = ""
     require_policy: bool = False
+    required: tuple[str, ...] = ()
+    reported: tuple[str, ...] = ()
     upload_whitelist: Whitelist | None = None
     delivery_whitelist: Whitelist | None = None
     regex: Literal["full", "search"] = "full"
@@ -237,6 +246,10 @@ class Application:
     redirect: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("required", "reported"):
+            kinds = getattr(self, name)
+            if not isinstance(kinds, tuple) or any(kind not in KINDS for kind in kinds) or len(set(kinds)) < len(kinds):
+                raise ConfigurationError(f"{name} lists kinds of request, each once; there are {', '.join(KINDS)}")
         if not _STORAGE.fullmatch(self.storage):
             raise ConfigurationError("storage is the name of a storage, server, or nothing")
         for each in self.allowed_types:
@@ -257,6 +270,10 @@ class Application:
             raise ConfigurationError("max_age is zero or more seconds")
         if self.regex not in ("full", "search") or self.unknown_keys not in ("refuse", "ignore"):
             raise ConfigurationError("regex is full or search; unknown_keys is refuse or ignore")
+
+    def requires(self, kind: str) -> bool:
+        """Whether requests of this kind (one of `KINDS`) need a policy."""
+        return self.require_policy or kind in self.required
 
     def admits_type(self, mimetype: str) -> bool:
         """Whether a file of this type, found by its content, may be uploaded."""
@@ -329,6 +346,13 @@ class Decision:
     #: The bounds that the real number of bytes must keep, when the request uploads and the policy has any.
     min_size: int | None = None
     max_size: int | None = None
+    #: The kinds of an allowed request without a credential that its application reports: required, it would be refused.
+    reported: tuple[str, ...] = ()
+
+    @property
+    def would_refuse(self) -> bool:
+        """Whether the request is allowed now and would be refused once a kind of it that is reported is required."""
+        return self.allowed and bool(self.reported)
 
     @property
     def public(self) -> Public:

@@ -74,7 +74,7 @@ class Conversions:
         return self._said(request, application, job)
 
     def _check(self, admitted: Admitted, options: dict[str, Any]) -> None:
-        if admitted.acting.require_policy and str(options.get("preset", "")).startswith("hls."):
+        if admitted.acting.requires("delivery") and str(options.get("preset", "")).startswith("hls."):
             sentence = "A playlist leads to files without policies, which this application does not deliver."
             raise BadRequest("a playlist of a secured application", public=sentence)
 
