@@ -18,6 +18,7 @@ import typer
 
 from secure_delivery.cli import cli
 from secure_delivery.engine.controls import CONTROLS
+from secure_delivery.engine.security_report import CODES
 from secure_delivery.engine.settings import Settings
 from secure_delivery.gate import errors
 from secure_delivery.gate.decide import CALLS
@@ -199,6 +200,12 @@ def commands() -> str:
     return "\n\n".join(parts)
 
 
+def findings() -> str:
+    """Everything that the security report can find."""
+    rows = [(f"`{code}`", " or ".join(each.severities), each.what, each.why, each.fix) for code, each in CODES.items()]
+    return table(("code", "severity", "what", "why it matters", "fix"), rows)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "calls": calls,
     "controls": controls,
@@ -208,6 +215,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "faults": faults,
     "reasons": reasons,
     "commands": commands,
+    "findings": findings,
 }
 
 

@@ -21,6 +21,7 @@ from . import (
     policies,
     preview,
     renditions,
+    security,
     serve,
     storage,
     usage,
@@ -62,6 +63,7 @@ cli.command("usage")(usage.usage)
 cli.command("plugins")(plugins.plugins)
 cli.add_typer(plugin_new.app, name="plugin")
 cli.command("doctor")(inspect.doctor)
+cli.command("security")(security.security)
 
 
 def main() -> None:

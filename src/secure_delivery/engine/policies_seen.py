@@ -42,10 +42,10 @@ def note(counts: dict[Key, int], application: str, policy: Policy, now: float) -
 def seen(
     database: Database, *, since: float, application: str | None = None, hours: bool = False
 ) -> Mapping[tuple[str, str], int]:
-    """How many policies of each class were counted, by application and class, from the day (with `hours`: the hour) that holds
-    `since` on, in seconds since the epoch."""
+    """How many policies of each class were counted, by application and class, from the first day (with `hours`: hour) on that
+    begins at or after `since`, in seconds since the epoch."""
     period, length = (HOUR, HOUR_MS) if hours else (DAY, DAY_MS)
-    start = int(since * 1000) // length * length
+    start = -(-int(since * 1000) // length) * length
     query = sa.select(_F.c.application, _F.c.label, sa.func.sum(_F.c.value)).group_by(_F.c.application, _F.c.label)
     query = query.where(_F.c.period == period, _F.c.at >= start, _F.c.name == POLICIES)
     if application is not None:
