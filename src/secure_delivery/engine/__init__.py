@@ -24,6 +24,7 @@ from .database import Database
 from .fetch import Fetcher
 from .fetched import FetchedFiles
 from .figures import JOBS, PREVIEWS, WEBHOOKS, Figures
+from .file_search import FileSearch
 from .files import Development, Files
 from .housekeeping import Housekeeping
 from .job_bell import bell
@@ -73,6 +74,7 @@ class Engine:
     database: Database
     records: Records
     files: Files
+    search: FileSearch
     storages: Storages
     uploads: Uploads
     parts: Parts
@@ -392,6 +394,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         database=database,
         records=records,
         files=files,
+        search=FileSearch(database, clock),
         storages=storages,
         uploads=uploads,
         parts=parts,
