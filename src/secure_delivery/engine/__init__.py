@@ -47,6 +47,7 @@ from .records import Records
 from .rendition_budget import Budget
 from .rendition_store import RenditionStore
 from .renditions import Renditions
+from .reports import Reports
 from .sandbox import PluginChoice, Sandbox
 from .settings import Settings
 from .sources import Folders, Objects
@@ -93,6 +94,7 @@ class Engine:
     job_sandbox: Sandbox
     video_sandbox: Sandbox
     usage: Usage
+    reports: Reports
     figures: Figures
     clock: Callable[[], float]
 
@@ -125,6 +127,7 @@ class Engine:
         self.housekeeping.close()
         self.renditions.close()
         self.sandbox.close()
+        self.reports.close()  # counts what it tells of in the usage figures
         self.usage.close()
         self.database.close()
 
@@ -321,6 +324,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         guard=OutboundGuard(allow=settings.storage_allow, ports=(80, 443, *settings.storage_ports)),
     )
     usage = Usage(database, clock)
+    reports = Reports(database, clock, usage)
     webhooks = _webhooks(settings, database, vault, records, clock, usage)
     files = Files(
         records,
@@ -400,7 +404,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         parts=parts,
         streams=Streams(uploads, parts, max_bytes=settings.max_bytes),
         housekeeping=Housekeeping(
-            (files.tend, uploads.sweep, webhooks.sweep, jobs.tend, usage.forget, who.sweep, lambda: _sweep(registry))
+            (files.tend, uploads.sweep, webhooks.sweep, jobs.tend, usage.forget, reports.forget, who.sweep, lambda: _sweep(registry))
         ),
         renditions=renditions,
         sandbox=sandbox,
@@ -415,6 +419,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         job_sandbox=job_sandbox,
         video_sandbox=video_sandbox,
         usage=usage,
+        reports=reports,
         figures=Figures(database),
         clock=clock,
     )

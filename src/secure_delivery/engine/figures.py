@@ -31,6 +31,7 @@ JOBS = "jobs"
 PREVIEWS = "previews"
 WEBHOOKS = "webhooks"
 POLICIES = "policies"
+WOULD_REFUSE = "would_refuse"
 
 #: Every figure, and what its label says.
 NAMES = {
@@ -43,6 +44,8 @@ NAMES = {
     PREVIEWS: "successful previews by family/previewer",
     WEBHOOKS: "tries to deliver a webhook by outcome: delivered, failed, given_up",
     POLICIES: "policies that were let in by the time they had left: hour, day, week, year, longer; and global ones",
+    WOULD_REFUSE: "requests let in without a credential that is thought of as required, by kind: upload, delivery, conversion, "
+    "metadata",
 }
 
 _F = tables.figure

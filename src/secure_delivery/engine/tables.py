@@ -438,3 +438,16 @@ figure = sa.Table(
     column("label", sa.Text, reason="kind, reason, state or the like, from lists that no client can add to", primary_key=True),
     column("value", sa.BigInteger, reason="how many; usage figures"),
 )
+
+would_refuse = sa.Table(
+    "would_refuse",
+    metadata,
+    _owner(primary_key=True),
+    column(
+        "kind", sa.Text, reason="upload, delivery, conversion or metadata: what the owner thinks of requiring", primary_key=True
+    ),
+    column("who", sa.Text, reason="host of the page that asked, so that its owner can mend it; no path", primary_key=True),
+    column("count", sa.BigInteger, reason="requests without a credential; what requiring one would break"),
+    column("first", sa.BigInteger, reason="milliseconds since the epoch; shown to the owner"),
+    column("last", sa.BigInteger, reason="milliseconds since the epoch; unseen for thirty days, the row goes"),
+)

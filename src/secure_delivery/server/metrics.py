@@ -53,6 +53,9 @@ _COUNTERS = {
     figures.JOBS: _Counter("jobs_ended_total", "Jobs that have ended, by kind and state.", ("kind", "state")),
     figures.PREVIEWS: _Counter("previews_total", "Successful previews by family and previewer.", ("family", "previewer")),
     figures.WEBHOOKS: _Counter("webhook_tries_total", "Tries to deliver a webhook, by outcome.", ("outcome",)),
+    figures.WOULD_REFUSE: _Counter(
+        "would_refuse_total", "Requests let in that would be refused if a policy were required, by kind.", ("kind",)
+    ),
 }
 
 
