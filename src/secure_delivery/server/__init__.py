@@ -137,7 +137,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
         middleware=[
             Middleware(AccessLog),
             Middleware(Hot, context=context),
-            Middleware(Counting, usage=engine.usage),
+            Middleware(Counting, usage=engine.usage, reports=engine.reports),
             Middleware(Preflights, context=context),
         ],
         lifespan=lifespan,

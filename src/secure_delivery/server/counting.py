@@ -3,23 +3,26 @@
 Knows: ASGI, which path is of which kind, what endpoints noted about a request on its way. Must not know: how a request is
 judged or answered, what becomes of the figures.
 
-Endpoints say what only they know by `belongs`, `is_kind` and `refused`, which write into the scope of the request; all is
+Endpoints say what only they know by `belongs`, `is_kind`, `refused` and `reported`, which write into the scope of the request; all is
 counted once, when the request is over. Nothing that a client may choose becomes the name of a figure: applications are those
 that were found, reasons and kinds are short lists.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..engine.figures import ANSWERS, BYTES, REFUSALS, REQUESTS, RESULTS
+from ..engine.reports import Reports
 from ..engine.usage import Key, Usage
 
 _APPLICATION = "secure_delivery.application"
 _KIND = "secure_delivery.kind"
 _REFUSED = "secure_delivery.refused"
+_REPORTED = "secure_delivery.reported"
 
 DELIVERY, TRANSFORMATION, UPLOAD = "delivery", "transformation", "upload"
 FILE_API, PREVIEWS_API, API, OTHER = "file_api", "previews_api", "api", "other"
@@ -54,15 +57,27 @@ def refused(scope: Scope, reason: str, api_key: str | None = None) -> None:
         scope[_APPLICATION] = api_key
 
 
+def reported(scope: Scope, api_key: str, kinds: Iterable[str], who: str) -> None:
+    """Say that a request was let in without a credential, and that its application reports requests of these kinds. However
+    often it is judged, it counts once for each application and kind."""
+    scope.setdefault(_REPORTED, set()).update((api_key, kind, who) for kind in kinds)
+
+
+def reports_of(scope: Scope) -> tuple[tuple[str, str, str], ...]:
+    """What `reported` was told of a request (application, kind, host); nothing where it was refused after all."""
+    return () if _REFUSED in scope else tuple(scope.get(_REPORTED, ()))
+
+
 class Counting:
     """Stands around everything but what is answered from memory, which counts by itself (`Told`).
 
     A mounted app has no lifespan, so its first request starts the writing down.
     """
 
-    def __init__(self, app: ASGIApp, usage: Usage) -> None:
+    def __init__(self, app: ASGIApp, usage: Usage, reports: Reports) -> None:
         self._app = app
         self._usage = usage
+        self._reports = reports
         self._begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,6 +132,8 @@ class Counting:
             counts[key] = counts.get(key, 0) + taken
         if (reason := scope.get(_REFUSED)) is not None:
             self._usage.add((application, REFUSALS, reason))
+        for each in reports_of(scope):
+            self._reports.add(*each)
 
 
 class Told(NamedTuple):

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..engine.renditions import Rendition
 from ..gate.model import Application, Decision
-from .counting import Told
+from .counting import Told, reports_of
 from .http import Context, cache_control
 from .ranges import answer
 
@@ -71,6 +71,7 @@ class _Answer(NamedTuple):
     until: float
     steady: float  # until when the Cache-Control among the headers is right as it stands
     told: Told  # the names under which it is counted
+    reports: tuple[tuple[str, str, str], ...]  # whose report it belongs into: the same each time, as Origin and Referer are
 
 
 class Hot:
@@ -112,6 +113,8 @@ class Hot:
                 status, body = 304, b""
                 headers = [header for header in headers if header[0] not in _CONTENT]
         known.told.note(self._usage.counts(), status, len(body))
+        for each in known.reports:
+            self._context.engine.reports.add(*each)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -141,9 +144,17 @@ class Hot:
         await self._app(scope, receive, watching)
         lasting = scope.get(_NOTE)
         if isinstance(lasting, Lasting) and start is not None and body is not None:
-            self._remember(key, token, lasting, start, body)
+            self._remember(key, token, lasting, start, body, reports_of(scope))
 
-    def _remember(self, key: tuple[Any, ...], token: object, lasting: Lasting, start: Mapping[str, Any], body: bytes) -> None:
+    def _remember(
+        self,
+        key: tuple[Any, ...],
+        token: object,
+        lasting: Lasting,
+        start: Mapping[str, Any],
+        body: bytes,
+        reports: tuple[tuple[str, str, str], ...],
+    ) -> None:
         headers = [(bytes(name).lower(), bytes(value)) for name, value in start["headers"]]
         if start["status"] != 200 or not _comparable(headers) or dict(headers).get(b"content-length") != b"%d" % len(body):
             return
@@ -156,7 +167,7 @@ class Hot:
         ends = _FOREVER if expiry is None else float(expiry)
         steady = _FOREVER if expiry is None else expiry - max(lasting.application.max_age, lasting.asked or 0)
         told = Told.of(lasting.application.api_key, made=lasting.rendition is not None)
-        self._answers[key] = _Answer(token, lasting, headers, min(lasting.until, ends), steady, told)
+        self._answers[key] = _Answer(token, lasting, headers, min(lasting.until, ends), steady, told, reports)
 
 
 def _asked(scope: Scope) -> tuple[tuple[Any, ...], bytes | None] | None:

@@ -24,7 +24,7 @@ from ..engine.names import clean_name
 from ..engine.storages import Room
 from ..engine.types import HARMLESS, INLINE, PLAIN
 from ..gate.credentials import one_credential, secret_from_authorization, signed_from_query
-from ..gate.decide import decide
+from ..gate.decide import decide, who_asks
 from ..gate.errors import (
     BadRequest,
     CredentialConflict,
@@ -138,21 +138,19 @@ class Context:
             facts.pop("signed", None),
         )
         now = self.engine.clock()
-        decision = decide(
-            application,
-            RequestFacts(
-                calls=frozenset(calls),
-                signed=shown if isinstance(shown, SignedPolicy) else None,
-                secret=shown if isinstance(shown, str) else None,
-                origin=single(request, "origin"),
-                referer=single(request, "referer"),
-                **facts,
-            ),
-            now=now,
-            cache=self.policies,
+        asked = RequestFacts(
+            calls=frozenset(calls),
+            signed=shown if isinstance(shown, SignedPolicy) else None,
+            secret=shown if isinstance(shown, str) else None,
+            origin=single(request, "origin"),
+            referer=single(request, "referer"),
+            **facts,
         )
+        decision = decide(application, asked, now=now, cache=self.policies)
         if not decision.allowed:
             raise Denied(decision, application)
+        if decision.would_refuse:
+            counting.reported(request.scope, application.api_key, decision.reported, who_asks(asked))
         if decision.policy is not None:
             policies_seen.note(self.engine.usage.counts(), application.api_key, decision.policy, now)
         return decision
