@@ -3,9 +3,9 @@
 Knows: ASGI, which path is of which kind, what endpoints noted about a request on its way. Must not know: how a request is
 judged or answered, what becomes of the figures.
 
-Endpoints say what only they know by `belongs`, `is_kind`, `refused` and `reported`, which write into the scope of the request; all is
-counted once, when the request is over. Nothing that a client may choose becomes the name of a figure: applications are those
-that were found, reasons and kinds are short lists.
+Endpoints say what only they know by `belongs`, `is_kind`, `refused` and `reported`, which write into the scope of the request;
+all is counted once, when the request is over. Nothing that a client may choose becomes the name of a figure: applications are
+those that were found, reasons and kinds are short lists.
 """
 
 from __future__ import annotations
