@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from axe_core import script_of
 from live import Server, running
 from sqlalchemy.engine import URL
 
@@ -29,3 +31,9 @@ def every_server(request: pytest.FixtureRequest) -> Server:
     """For the smaller set that is to hold under both servers and both databases."""
     found: Server = request.getfixturevalue("server" if request.param == "granian-sqlite" else "uvicorn_server")
     return found
+
+
+@pytest.fixture(scope="session")
+def axe(request: pytest.FixtureRequest) -> str:
+    """The script of axe-core."""
+    return script_of(Path(request.config.cache.mkdir("axe-core")))  # type: ignore[union-attr]

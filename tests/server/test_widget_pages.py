@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import http.server
-import os
 import re
 import secrets
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from axe_core import violations
 from live import Server, picture, running
 from slow_proxy import SlowProxy
 from widget import MB, checksum, choose, drop_on, payload, reaches, stored, visitor, watched_pages
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
-
-AXE = "axe-core@4.14.1"
-INSTALL = 180  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -66,34 +61,6 @@ def big(tmp_path: Path) -> Path:
 
 
 # ------------------------------------------------------------------------------------------------- accessibility and looks
-
-
-@pytest.fixture(scope="session")
-def axe(request: pytest.FixtureRequest) -> str:
-    """The checker's script. Where it cannot be installed: a visible skip, and a failure on CI."""
-    npm = shutil.which("npm")
-    if npm is None:
-        unavailable("npm is not installed")
-    folder = Path(request.config.cache.mkdir("axe-core"))  # type: ignore[union-attr]
-    script = folder / "node_modules" / "axe-core" / "axe.min.js"
-    if not script.exists():
-        command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder), AXE]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL, cwd=folder, check=False)
-        if ran.returncode != 0:
-            unavailable(f"axe-core could not be installed: {ran.stderr[-300:]}")
-    return script.read_text("utf-8")
-
-
-def unavailable(why: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(why)
-    pytest.skip(why)
-
-
-def violations(page: Page, axe: str) -> list[str]:
-    page.evaluate(axe)
-    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    return [f"{one['id']}: {node['html']} {node['failureSummary']}" for one in found["violations"] for node in one["nodes"]]
 
 
 def every_state(page: Page, proxy: SlowProxy, big: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ WOULD_REFUSE = "would_refuse"
 
 #: Every figure, and what its label says.
 NAMES = {
-    REQUESTS: "requests by kind: delivery, transformation, upload, file_api, previews_api, api, other",
+    REQUESTS: "requests by kind: delivery, transformation, upload, file_api, previews_api, api, portal, other",
     ANSWERS: "answers by class of status: 2xx, 3xx, 4xx, 5xx, none for those nobody waited for",
     REFUSALS: "refused requests by reason",
     BYTES: "bytes of bodies: in, out",

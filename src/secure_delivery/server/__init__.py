@@ -35,6 +35,7 @@ from .multipart import MultipartUploads
 from .ops import Ops
 from .pages import Pages
 from .picker import Picker
+from .portal import Portal
 from .previews_api import PreviewsAPI
 from .process import Process
 from .tus import Tus
@@ -136,6 +137,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
         },
         middleware=[
             Middleware(AccessLog),
+            Middleware(Portal, context=context),
             Middleware(Hot, context=context),
             Middleware(Counting, usage=engine.usage, reports=engine.reports),
             Middleware(Preflights, context=context),

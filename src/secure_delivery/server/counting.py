@@ -26,6 +26,7 @@ _REPORTED = "secure_delivery.reported"
 
 DELIVERY, TRANSFORMATION, UPLOAD = "delivery", "transformation", "upload"
 FILE_API, PREVIEWS_API, API, OTHER = "file_api", "previews_api", "api", "other"
+PORTAL = "portal"
 
 #: By the first segment of the path. Whatever is not named here is the address of a file.
 _FIRST = {

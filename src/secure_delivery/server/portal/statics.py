@@ -1,0 +1,62 @@
+"""The style sheet, scripts and pictures of the portal.
+
+Knows: the closed list of files in `static/`, addresses that change with their content. Must not know: pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+from typing import NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ...gate.errors import NotFound
+
+_TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+
+
+class _Static(NamedTuple):
+    body: bytes
+    mimetype: str
+    version: str
+
+
+def _load() -> dict[str, _Static]:
+    found = {}
+    for each in (resources.files(__package__) / "static").iterdir():
+        suffix = each.name[each.name.rfind(".") :]
+        if each.is_file() and suffix in _TYPES:
+            body = each.read_bytes()
+            found[each.name] = _Static(body, _TYPES[suffix], hashlib.sha256(body).hexdigest()[:16])
+    return found
+
+
+#: All that there is. A name from a request is only looked up here and never becomes a path.
+STATICS = _load()
+
+
+def address_of(name: str) -> str:
+    """The address of a file, another one with each content, so that browsers may keep it for ever."""
+    return f"/static/{STATICS[name].version}/{name}"
+
+
+async def answer(request: Request) -> Response:
+    """`GET /static/{version}/{name}`. Raises `NotFound`."""
+    found = STATICS.get(request.path_params["name"])
+    if found is None or found.version != request.path_params["version"]:
+        raise NotFound("no such static file")
+    headers = {
+        "content-type": found.mimetype,
+        "cache-control": "public, max-age=31536000, immutable",
+        "x-content-type-options": "nosniff",
+        "cross-origin-resource-policy": "same-origin",
+        "content-security-policy": "sandbox; default-src 'none'",
+    }
+    return Response(found.body, 200, headers)

@@ -1,0 +1,82 @@
+"""Applications in the portal: made, changed, secured, given other secrets, deleted; by people and by programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from axe_core import violations
+from portal_site import LOOKS, VIEWER, Site, fits
+
+from secure_delivery.gate.model import SecretState
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_new_application_shows_its_secret_once_and_the_secret_signs(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("/applications")
+    page.get_by_label("Name").fill("Photos <b>of</b> owls")
+    page.get_by_role("button", name="Create").click()
+    page.get_by_text("This is the only time").wait_for()
+    key, secret = page.locator("dd code").all_inner_texts()
+    application = site.server.current(key)
+    assert application.secrets.signing.value.decode() == secret
+    assert application.require_policy
+    assert application.name == "Photos <b>of</b> owls"
+    page.get_by_role("link", name="I have kept it").click()
+    page.get_by_role("heading", name="Photos <b>of</b> owls", level=1).wait_for()
+    assert secret not in page.content()
+    page.goto(f"{site.url}/applications/{key}/secrets")
+    assert secret not in page.content()
+    assert f"…{secret[-4:]}" in page.inner_text("main")
+
+
+def test_a_secret_is_renewed_with_grace_after_the_password_and_revoked(visit: Callable[..., Page], site: Site) -> None:
+    application = site.server.application()
+    page = visit(f"/applications/{application.api_key}/secrets")
+    page.get_by_label("The present secret").select_option("3600")
+    page.get_by_role("button", name="Make a new secret").click()
+    page.get_by_text("This is the only time").wait_for()
+    now = site.server.current(application.api_key).secrets
+    assert [each.state for each in now.secrets] == [SecretState.ACTIVE, SecretState.VERIFY_ONLY]
+    page.get_by_role("link", name="I have kept it").click()
+    page.get_by_text("still counts").wait_for()
+    page.get_by_role("button", name="Revoke now").click()
+    page.get_by_text("Only the newest secret counts now.").wait_for()
+    assert len(site.server.current(application.api_key).secrets.secrets) == 1
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize(
+    "path", ["/applications", "/applications/{key}", "/applications/{key}/settings", "/applications/{key}/secrets"]
+)
+def test_pages_are_accessible_and_fit(visit: Callable[..., Page], site: Site, axe: str, path: str, look: str) -> None:
+    application = site.server.application()
+    page = visit(path.format(key=application.api_key), **LOOKS[look])
+    assert violations(page, axe) == []
+    assert fits(page)
+
+
+def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(visit: Callable[..., Page], site: Site) -> None:
+    application = site.server.application()
+    page = visit(f"/applications/{application.api_key}/settings")
+    page.get_by_label("Types that may be uploaded").fill("image/*\nnonsense")
+    page.get_by_role("button", name="Save settings").click()
+    page.get_by_role("alert").wait_for()
+    assert "nonsense" in page.get_by_role("alert").inner_text()
+    assert page.get_by_label("Types that may be uploaded").input_value() == "image/*\nnonsense"
+    assert site.server.current(application.api_key).allowed_types == ()
+
+
+def test_a_viewer_sees_and_changes_nothing(visit: Callable[..., Page], site: Site) -> None:
+    application = site.server.application()
+    page = visit("/applications", role=VIEWER)
+    assert page.get_by_role("button", name="Create").count() == 0
+    token = site.token(VIEWER)
+    assert site.call("GET", "/applications", token=token).status == 200
+    assert site.call("POST", "/applications", {"name": "x"}, token=token).code == "not_allowed"
+    assert site.call("POST", f"/applications/{application.api_key}/delete", {}, token=token).code == "not_allowed"
