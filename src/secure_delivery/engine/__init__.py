@@ -301,7 +301,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
     """
     data = _private_folder(settings.data.absolute())
     vault = open_vault(settings)
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, plain=settings.database_plain)
     database.migrate()
     registry, choice = _registry(settings, data)
     if settings.storage not in registry.storages:
@@ -404,7 +404,16 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         parts=parts,
         streams=Streams(uploads, parts, max_bytes=settings.max_bytes),
         housekeeping=Housekeeping(
-            (files.tend, uploads.sweep, webhooks.sweep, jobs.tend, usage.forget, reports.forget, who.sweep, lambda: _sweep(registry))
+            (
+                files.tend,
+                uploads.sweep,
+                webhooks.sweep,
+                jobs.tend,
+                usage.forget,
+                reports.forget,
+                who.sweep,
+                lambda: _sweep(registry),
+            )
         ),
         renditions=renditions,
         sandbox=sandbox,
@@ -415,7 +424,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         jobs=jobs,
         previewing=previewing,
         people=who,
-        administration=Administration(database, who.audit, records, files, storages, webhooks.endpoints),
+        administration=Administration(database, who.audit, records, files, storages, webhooks.endpoints, renditions),
         job_sandbox=job_sandbox,
         video_sandbox=video_sandbox,
         usage=usage,

@@ -1,4 +1,4 @@
-"""Changes of applications, each with an entry in the audit log.
+"""Changes of applications and of their files, each with an entry in the audit log.
 
 Knows: which change is called what, and what of it may be told. Must not know: HTTP, who may change what, how a change is made.
 
@@ -8,7 +8,8 @@ entry are one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from ..gate.errors import NotFound
@@ -16,8 +17,9 @@ from ..gate.model import Application
 from .applications import no_application, settings_of
 from .audit import Actor, Audit
 from .database import Database
-from .files import Files
-from .records import Records
+from .files import Files, Upload
+from .records import FileLink, Records
+from .renditions import Renditions
 from .storages import StorageRow, Storages
 from .webhook_endpoints import Endpoint, Endpoints
 
@@ -26,7 +28,14 @@ class Administration:
     """The changes. Thread-safe. Every method takes who does it first, and raises what the room it calls raises."""
 
     def __init__(
-        self, database: Database, audit: Audit, records: Records, files: Files, storages: Storages, endpoints: Endpoints
+        self,
+        database: Database,
+        audit: Audit,
+        records: Records,
+        files: Files,
+        storages: Storages,
+        endpoints: Endpoints,
+        renditions: Renditions,
     ) -> None:
         self._database = database
         self._audit = audit
@@ -34,6 +43,7 @@ class Administration:
         self._files = files
         self._storages = storages
         self._endpoints = endpoints
+        self._renditions = renditions
 
     # -- applications
 
@@ -89,6 +99,57 @@ class Administration:
                 self._note(actor, "secret.reveal", api_key, application.name, after={"id": secret})
                 return each.value.decode()
         raise NotFound("no such secret", public="There is no such secret.")
+
+    # -- files. Policies are not asked: who may do this is decided by the role of a person or the scopes of a token.
+
+    def remove_file(self, actor: Actor, api_key: str, handle: str, *, keep_blob: bool = False) -> FileLink:
+        """Delete a file, so that it can be restored where the application lets deletions be undone: see `Files.remove`.
+        `keep_blob` leaves the object in a storage of the customer's own. Raises `NotFound`."""
+        application = self._application(api_key)
+        link = self._file(api_key, handle)
+        keep = keep_blob and link.storage not in self._files.storages.own
+        undo = 0 if keep else application.undo
+        noted = self._noted(actor, "file.remove", link, before=_told_file(link), after={"undo": undo, "kept": keep})
+        self._files.remove(link, keep_blob=keep, undo=undo, within=noted)
+        return link
+
+    def restore_file(self, actor: Actor, api_key: str, handle: str) -> FileLink:
+        """Undo a deletion: see `Files.restore`. Raises `NotFound` when it is too late."""
+        with self._database.whole():
+            link = self._files.restore(self._application(api_key), handle)
+            self._note(actor, "file.restore", api_key, handle, after=_told_file(link))
+        return link
+
+    def overwrite_file(self, actor: Actor, link: FileLink, upload: Upload) -> FileLink:
+        """Put an upload in the place of a file's content: see `Files.overwrite`. Of the new content the entry says size and
+        digest."""
+        after = {"size": upload.size, "sha256": upload.sha256}
+        noted = self._noted(actor, "file.overwrite", link, before={"size": link.size, "sha256": link.sha256}, after=after)
+        return self._files.overwrite(link, upload, within=noted)
+
+    def purge_renditions(self, actor: Actor, api_key: str, handle: str) -> int:
+        """Drop everything that was made of a file; returns how many results: see `Renditions.purge`. Raises `NotFound`."""
+        link = self._file(api_key, handle)
+        with self._database.whole():
+            count = self._renditions.purge(api_key, handle)
+            self._note(actor, "file.purge", api_key, link.handle, after={"results": count})
+        return count
+
+    def _file(self, api_key: str, handle: str) -> FileLink:
+        """A file that is there, whether scanners have judged it or not. Raises `NotFound`, also for one of somebody else."""
+        link = self._files.find(handle, held=True)
+        if link.application != api_key:
+            raise NotFound("the file belongs to another application")
+        return link
+
+    @contextmanager
+    def _noted(
+        self, actor: Actor, action: str, link: FileLink, *, before: Mapping[str, Any], after: Mapping[str, Any]
+    ) -> Iterator[None]:
+        """A block that changes the row of a file: both it and the entry are written, or neither is."""
+        with self._database.whole():
+            yield
+            self._note(actor, action, link.application, link.handle, before=before, after=after)
 
     # -- storages
 
@@ -201,6 +262,11 @@ class Administration:
 def _told(application: Application) -> dict[str, Any]:
     """An application without its secrets. What its settings call a secret is left out by the log."""
     return {"name": application.name, **settings_of(application)}
+
+
+def _told_file(link: FileLink) -> dict[str, Any]:
+    """A file in the words of answers: which one it was, once it is gone."""
+    return {"filename": link.filename, "type": link.mimetype, "size": link.size}
 
 
 def _ring(application: Application) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,7 @@ __all__ = ["MAX_NAME", "Development", "Files", "Target", "Upload", "clean_name",
 
 logger = logging.getLogger("secure_delivery.engine")
 
+_ALONE: AbstractContextManager[None] = nullcontext()  # a change that nothing is written with
 _AGAIN = 60_000  # ms until scanners that did not judge a file are asked again
 
 
@@ -334,8 +335,11 @@ class Files:
             self.blobs.drop_unshared(link.blob)
             raise
 
-    def overwrite(self, link: FileLink, upload: Upload, *, tell: bool = True) -> FileLink:
-        """Put an upload in the place of a file's content. The handle stays; results made of the old content go.
+    def overwrite(
+        self, link: FileLink, upload: Upload, *, tell: bool = True, within: AbstractContextManager[None] = _ALONE
+    ) -> FileLink:
+        """Put an upload in the place of a file's content. The handle stays; results made of the old content go. The row changes
+        `within` a block of the caller's, who may write something with it.
 
         Readers of the old content keep it to its end. Raises `Busy` when another overwrite was quicker, or a scanner that has
         to judge the new content does not answer, and `Infected` when one found something: then the old content stays.
@@ -363,7 +367,8 @@ class Files:
                 self._check_version(link)  # what was published cannot be taken back there
             upload.publish()
             try:
-                old = self.records.replace_file(link.handle, fresh, quota=self._quota(upload.room))
+                with within:
+                    old = self.records.replace_file(link.handle, fresh, quota=self._quota(upload.room))
             except Exception:
                 self.blobs.drop_unshared(upload.blob)
                 raise
@@ -399,19 +404,28 @@ class Files:
 
     # -- letting go
 
-    def remove(self, link: FileLink, *, keep_blob: bool = False, undo: int = 0) -> None:
+    def remove(
+        self,
+        link: FileLink,
+        *,
+        keep_blob: bool = False,
+        undo: int = 0,
+        within: AbstractContextManager[None] = _ALONE,
+    ) -> None:
         """Forget a file and delete its bytes and everything made of them. Raises `NotFound`.
 
         `keep_blob` leaves the object in the customer's storage (`skip_storage` of the File API). With `undo`, in seconds, the
-        file can be restored for so long; nobody can read it.
+        file can be restored for so long; nobody can read it. The row changes `within` a block of the caller's, before any byte
+        goes.
         """
         if undo and not keep_blob:
             now = int(self.clock() * 1000)
             until = min(now + undo * 1000, link.expires or now + undo * 1000)
-            self.records.mark_file(link.handle, application=link.application, removed=now, expires=until)
+            with within:
+                self.records.mark_file(link.handle, application=link.application, removed=now, expires=until)
             self._forget_results(folder_of(link.application, link.handle, link.sha256))
         else:
-            self._destroy(link, keep_blob=keep_blob)
+            self._destroy(link, keep_blob=keep_blob, within=within)
         self._tell("fp.delete", link)
 
     def restore(self, application: Application, handle: str) -> FileLink:
@@ -425,9 +439,12 @@ class Files:
             handle, application=application.api_key, removed=None, expires=None if expires is None else max(expires, now + 1)
         )
 
-    def _destroy(self, link: FileLink, *, keep_blob: bool = False, **only: Any) -> None:
+    def _destroy(
+        self, link: FileLink, *, keep_blob: bool = False, within: AbstractContextManager[None] = _ALONE, **only: Any
+    ) -> None:
         """`only`: for what a file that goes has to be still, as `Records.remove_file` has it."""
-        removed = self.records.remove_file(link.handle, application=link.application, keep_blob=keep_blob, **only)
+        with within:
+            removed = self.records.remove_file(link.handle, application=link.application, keep_blob=keep_blob, **only)
         self._forget_results(folder_of(removed.application, removed.handle, removed.sha256))
         if not keep_blob:
             self.blobs.discard_listed([removed.blob])
