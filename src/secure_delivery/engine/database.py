@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..gate.errors import BadRequest, ConfigurationError
+from .database_url import SETTING, read_url
 from .tables import generation
 from .turns import Turns
-
-SETTING = "database"
 
 #: What changes are counted of: applications with their secrets, or files with the results made of them.
 Subject: TypeAlias = Literal["applications", "files"]
@@ -56,12 +55,13 @@ class Database:
     """The database at `url`: `sqlite:///path` or `postgresql+psycopg://user@host/name`.
 
     Nothing is opened before the first use. Raises `ConfigurationError` for another kind of URL, for SQLite in memory
-    (other processes could not see it) and for a SQLite file in a folder that does not exist. Safe to use from several
-    threads, and from a process forked off one that used it.
+    (other processes could not see it), for a SQLite file in a folder that does not exist and, unless `plain`, for a
+    PostgreSQL elsewhere whose certificate would not be looked at. Safe to use from several threads, and from a process
+    forked off one that used it.
     """
 
-    def __init__(self, url: str) -> None:
-        parsed = _parse(url)
+    def __init__(self, url: str, *, plain: bool = False) -> None:
+        parsed = read_url(url, plain=plain)
         self.sqlite = parsed.get_backend_name() == "sqlite"
         self._url = parsed
         self._lock = threading.Lock()
@@ -291,23 +291,6 @@ def _has_surrogate(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
-
-
-def _parse(url: str) -> URL:
-    """The parsed URL of a database that can be used; complaints never repeat it, it may hold a password."""
-    try:
-        parsed = make_url(url)
-    except (SQLAlchemyError, ValueError):
-        raise ConfigurationError(f"{SETTING}: not a database URL") from None
-    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
-        name = parsed.database or ""
-        if not name or name.startswith((":", "file:")) or parsed.query:
-            raise ConfigurationError(f"{SETTING}: SQLite needs a plain file, sqlite:///path, that other processes can open")
-        if not Path(name).parent.is_dir():
-            raise ConfigurationError(f"{SETTING}: there is no folder {Path(name).parent} for the SQLite file")
-    elif parsed.drivername != "postgresql+psycopg":
-        raise ConfigurationError(f"{SETTING}: use sqlite:///path or postgresql+psycopg://user@host/name")
-    return parsed
 
 
 def _postgres_engine(url: URL) -> Engine:

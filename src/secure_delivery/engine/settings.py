@@ -36,6 +36,11 @@ class Settings:
 
     data: Path = _setting(kinds.path, Path("data"), "Folder for the database, stored files and keys.")
     database: str = _setting(kinds.text, "", "Database URL; empty means SQLite inside the data folder.")
+    database_plain: bool = _setting(
+        kinds.flag,
+        False,
+        "Let a PostgreSQL on another machine be spoken to without looking at its certificate, or without TLS.",
+    )
     host: str = _setting(kinds.text, "127.0.0.1", "Address the server listens on.")
     port: int = _setting(kinds.number(0, 65535), 8000, "Port the server listens on; 0 picks a free one.")
     workers: int = _setting(kinds.number(1, 64), 1, "Server processes.")
