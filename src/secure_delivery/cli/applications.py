@@ -1,9 +1,10 @@
-"""`secure-delivery app …`: create, list, show, change and delete applications, and rotate their secrets."""
+"""`secure-delivery app …`: create, list, show, change and delete applications, rotate secrets, tell who would be refused."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import typer
@@ -11,9 +12,10 @@ from rich.text import Text
 
 from ..engine import Engine
 from ..engine.audit import CLI
+from ..engine.reports import OTHERS, WouldRefuse
 from ..engine.storages import SERVER
 from ..gate.errors import ConfigurationError
-from ..gate.model import Limits
+from ..gate.model import KINDS, Limits
 from ..gate.whitelist import Whitelist
 from .output import AsJson, Config, Key, described, engine_for, known_application, out, say, say_json, say_table
 
@@ -22,6 +24,21 @@ app = typer.Typer(help="Applications: their keys, secrets, switches and whitelis
 Secured = Annotated[
     bool | None,
     typer.Option("--secured/--open", help="Whether every request needs a policy, or only those that always do."),
+]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        help="A kind of request that needs a policy while others do not: upload, delivery, conversion or metadata; repeat it. "
+        "'' clears the list.",
+    ),
+]
+Report = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--report",
+        help="A kind of request of which those are counted that would be refused if it were required; repeat it. '' clears it.",
+    ),
 ]
 Uploads = Annotated[
     list[str] | None, typer.Option("--upload-domain", help="A pattern of the upload whitelist; repeat it. '' clears the list.")
@@ -94,6 +111,11 @@ def _ingest(
     )
 
 
+def _kinds(given: list[str] | None) -> tuple[str, ...] | None:
+    """The kinds of request that options name; one empty text clears them."""
+    return None if given is None else tuple(dict.fromkeys(kind for kind in given if kind))
+
+
 def _whitelist(patterns: list[str] | None, missing: str | None, before: Whitelist | None = None) -> Any:
     """The whitelist that options describe; absent options change nothing, one empty pattern clears the list."""
     if missing not in (None, "allow", "deny"):
@@ -146,6 +168,13 @@ def _listed(value: Any) -> Any:
     return ", ".join(value) or "none" if isinstance(value, list) else value
 
 
+def _security(values: Mapping[str, Any]) -> str:
+    """Which requests of an application need a policy, in few words."""
+    if values["require_policy"] or set(values["required"]) == set(KINDS):
+        return "secured"
+    return f"secured: {', '.join(values['required'])}" if values["required"] else "open"
+
+
 def _show(application: Any, *, as_json: bool, secret: str | None = None) -> None:
     values = dict(described(application))
     if as_json:
@@ -166,6 +195,8 @@ def _show(application: Any, *, as_json: bool, secret: str | None = None) -> None
 def create(
     name: Annotated[str, typer.Argument(help="A name for people.")],
     secured: Secured = None,
+    require: Require = None,
+    report: Report = None,
     upload_domain: Uploads = None,
     delivery_domain: Deliveries = None,
     upload_missing: UploadMissing = None,
@@ -188,6 +219,8 @@ def create(
     with engine_for(config) as engine:
         switches = _changes(
             require_policy=secured,
+            required=_kinds(require),
+            reported=_kinds(report),
             upload_whitelist=_whitelist(upload_domain, upload_missing),
             delivery_whitelist=_whitelist(delivery_domain, delivery_missing),
             metadata_profile=metadata_profile,
@@ -206,9 +239,7 @@ def list_(config: Config = None, as_json: AsJson = False) -> None:
     if as_json:
         say_json([dict(values) | {"files": files} for values, files in found])
         return
-    rows = [
-        (values["api_key"], values["name"], "secured" if values["require_policy"] else "open", files) for values, files in found
-    ]
+    rows = [(values["api_key"], values["name"], _security(values), files) for values, files in found]
     say_table(("API key", "name", "security", "files"), rows)
 
 
@@ -224,6 +255,8 @@ def set_(
     api_key: Key,
     name: Annotated[str | None, typer.Option(help="A new name.")] = None,
     secured: Secured = None,
+    require: Require = None,
+    report: Report = None,
     upload_domain: Uploads = None,
     delivery_domain: Deliveries = None,
     upload_missing: UploadMissing = None,
@@ -258,6 +291,8 @@ def set_(
         changes = _changes(
             name=name,
             require_policy=secured,
+            required=_kinds(require),
+            reported=_kinds(report),
             upload_whitelist=_whitelist(upload_domain, upload_missing, before.upload_whitelist),
             delivery_whitelist=_whitelist(delivery_domain, delivery_missing, before.delivery_whitelist),
             regex=regex,
@@ -283,6 +318,41 @@ def set_(
         if not changes:
             raise ConfigurationError("nothing to change: give at least one option")
         _show(engine.administration.change_application(CLI, api_key, **changes), as_json=as_json)
+
+
+@app.command("report")
+def report_(
+    api_key: Key,
+    clear: Annotated[bool, typer.Option("--clear", help="Begin anew: forget what was counted.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who would be refused if the kinds of request that are reported were required. Running servers write down what they
+    counted every few seconds."""
+    with engine_for(config) as engine:
+        application = known_application(engine, api_key)
+        cleared = engine.reports.clear(api_key) if clear else None
+        found = engine.reports.of(api_key)
+    if as_json:
+        rows = [asdict(one) | {"first": _moment(one.first), "last": _moment(one.last)} for one in found]
+        more = {} if cleared is None else {"cleared": cleared}
+        kinds = {"required": list(application.required), "reported": list(application.reported)}
+        say_json({"api_key": api_key, "require_policy": application.require_policy, **kinds, "would_refuse": rows, **more})
+        return
+    say("reported", ", ".join(application.reported) or "nothing: choose kinds with `app set --report KIND`")
+    if cleared is not None:
+        say("cleared", cleared)
+    columns = ("kind", "asked from", "requests", "first", "last (UTC)")
+    cells = [(one.kind, _asked_from(one), f"{one.count:,}", _moment(one.first), _moment(one.last)) for one in found]
+    say_table(columns, cells)
+
+
+def _asked_from(one: WouldRefuse) -> str:
+    return {"": "(no Origin or Referer)", OTHERS: "(other hosts)"}.get(one.who, one.who)
+
+
+def _moment(ms: int) -> str:
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @app.command("rotate-secret")

@@ -13,6 +13,7 @@ import typer
 from rich.text import Text
 
 from ..engine import Engine
+from ..gate.model import KINDS
 from . import examine
 from .examine import Finding, Grade
 from .output import AsJson, Config, engine_for, out, say_json, say_table
@@ -81,8 +82,8 @@ def _key_findings(engine: Engine) -> Iterator[Finding]:
 def _applications(engine: Engine) -> Iterator[Finding]:
     for application in engine.records.applications():
         name = f"application {application.name or application.api_key}"
-        if not application.require_policy:
-            yield Finding(name, "note", "open: uploads and delivery need no policy")
+        if missing := [kind for kind in KINDS if not application.requires(kind)]:
+            yield Finding(name, "note", f"open: no policy is needed for {', '.join(missing)}")
         elif application.regex == "search":
             yield Finding(name, "note", 'regex = "search": patterns match anywhere in a value')
         else:

@@ -108,6 +108,8 @@ def described(application: Application) -> Mapping[str, Any]:
         "api_key": application.api_key,
         "name": application.name,
         "require_policy": application.require_policy,
+        "required": list(application.required),
+        "reported": list(application.reported),
         "upload_whitelist": patterns(application.upload_whitelist),
         "delivery_whitelist": patterns(application.delivery_whitelist),
         "upload_missing": (application.upload_whitelist or Whitelist([])).missing or "deny",
