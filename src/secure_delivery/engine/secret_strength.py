@@ -17,7 +17,8 @@ __all__ = ["ENOUGH", "strength"]
 
 ENOUGH = 112.0  # bits: what NIST SP 800-131A asks of any key
 _WORD = 12.9  # bits of one word out of a list of 7,776, as dice choose them
-_WORDS = re.compile(r"(?:[A-Za-z][a-z]{1,14}[-_. ])+[A-Za-z][a-z]{1,14}[-_. ]?([0-9!?]{0,6})")
+_WORDS = re.compile(r"(?:[A-Za-z]+[-_. ])+[A-Za-z]+[-_. ]?([0-9!?]{0,6})")
+_EACH = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # words in camel case are several
 _ROW = 4  # neighbours in a row: three come about by themselves in long texts of few letters
 
 
@@ -28,8 +29,7 @@ def strength(value: bytes) -> float:
     words = _WORDS.fullmatch(value.decode("latin-1"))
     if words is None:
         return bits
-    number = len(re.findall(r"[A-Za-z]+", words[0]))
-    return min(bits, number * _WORD + len(words[1]) * math.log2(12))
+    return min(bits, len(_EACH.findall(words[0])) * _WORD + len(words[1]) * math.log2(12))
 
 
 def _period(value: bytes) -> bytes:
