@@ -24,6 +24,7 @@ from .database import Database
 from .fetch import Fetcher
 from .fetched import FetchedFiles
 from .figures import JOBS, PREVIEWS, WEBHOOKS, Figures
+from .file_pictures import FilePictures
 from .file_search import FileSearch
 from .files import Development, Files
 from .housekeeping import Housekeeping
@@ -82,6 +83,7 @@ class Engine:
     streams: Streams
     housekeeping: Housekeeping
     renditions: Renditions
+    pictures: FilePictures
     sandbox: Sandbox
     fetched: FetchedFiles
     folders: Folders
@@ -416,6 +418,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
             )
         ),
         renditions=renditions,
+        pictures=FilePictures(registry, files, Previews(registry, sandbox, None), renditions, data / "work"),
         sandbox=sandbox,
         fetched=FetchedFiles(fetcher, _private_folder(data / "fetched"), keep=settings.fetch_keep, clock=clock),
         folders=Folders(settings.folders),

@@ -207,6 +207,14 @@ class Renditions:
         with self._chains.ran(application, [first, *sources[1:]], plan, original=original) as (outcome, output):
             return self._keep(key, application, sources, outcome, output, outcome.extra)
 
+    def keep(self, key: str, application: Application, source: SourceFile, outcome: Outcome, output: BinaryIO) -> Rendition:
+        """Keep what was made of a source by other hands. `key` is a name that no chain has. Raises `NotFound` when the source
+        is not what it was, `StorageFault`."""
+        try:
+            return self._keep(key, application, [source], outcome, output, outcome.extra)
+        except OSError as error:
+            raise (StorageFull if error.errno in _FULL else StorageFault)(f"keeping a result: {error.strerror}") from error
+
     def _keep(
         self,
         key: str,

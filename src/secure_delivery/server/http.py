@@ -96,6 +96,7 @@ class Context:
         self.policies = PolicyCache()
         self._fetchers = anyio.CapacityLimiter(_FETCHES)
         self._keepers = anyio.CapacityLimiter(_KEEPERS)
+        self._drawers = anyio.CapacityLimiter(max(1, engine.settings.decoders // 2))
         self._fetching: dict[str, int] = {}
         self.noticed: set[str] = set()  # applications whose development storage the log has spoken of
 
@@ -184,6 +185,10 @@ class Context:
     async def keep(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what may wait for a storage elsewhere in a thread of those that are for it."""
         return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self._keepers)
+
+    async def draw(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run what the portal has decoders do in one of few threads, so that half of them are left for deliveries."""
+        return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self._drawers)
 
     def base_url(self, request: Request) -> str:
         """Scheme, host and prefix for the URLs we hand out, without a slash at the end."""

@@ -9,7 +9,6 @@ The portal's host name is the setting `portal_host`, or that of `portal_url`. Ev
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,19 +17,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ...engine.settings import Settings
 from ..http import Context
 from ..transport import peer_of
-from . import applications, entry, start
+from . import applications, entry, pictures, start
 from .door import Door
 from .frame import API, Room
 from .render import Renderer
 from .statics import answer as static
 
-__all__ = ["ROOMS", "Portal", "portal_host"]
+__all__ = ["ROOMS", "Portal"]
 
 #: Every room, in the order of the list of the API.
-ROOMS: tuple[Room, ...] = (entry.ROOM, start.ROOM, applications.ROOM)
+ROOMS: tuple[Room, ...] = (entry.ROOM, start.ROOM, applications.ROOM, pictures.ROOM)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -41,7 +39,7 @@ class Portal:
     def __init__(self, app: ASGIApp, context: Context) -> None:
         self._app = app
         self._settings = context.engine.settings
-        self._host = portal_host(self._settings)
+        self._host = self._settings.portal_name
         self._portal = _site(context) if self._host else app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,11 +53,6 @@ class Portal:
             if name == b"host":
                 return bytes(value).partition(b":")[0].lower() == self._host.encode()
         return False
-
-
-def portal_host(settings: Settings) -> str:
-    """The host name under which the portal is; empty for none."""
-    return (urlsplit(settings.portal_url).hostname or "") if settings.portal_url else settings.portal_host.lower()
 
 
 def _site(context: Context) -> Starlette:
