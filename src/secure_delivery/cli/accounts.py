@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -16,8 +15,7 @@ from ..engine.accounts import INVITATION_HOURS, SETUP_HOURS
 from ..engine.audit import CLI, Entry
 from ..engine.people import People
 from ..engine.tokens import ApiToken
-from ..gate.errors import ConfigurationError
-from .output import AsJson, Config, engine_for, out, say, say_json, say_table, shown
+from .output import AsJson, Config, engine_for, moment_of, ms_of, out, say, say_json, say_table, shown
 
 user = typer.Typer(help="Accounts of the portal: people, their roles, links to choose a password.", no_args_is_help=True)
 token = typer.Typer(help="API tokens: made, listed, revoked.", no_args_is_help=True)
@@ -34,10 +32,6 @@ def _people(config: Any) -> Iterator[People]:
         yield engine.people
 
 
-def _moment(moment: int | None) -> str | None:
-    return None if moment is None else datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
 def _password() -> str:
     """A password from the terminal, asked for twice, or the first line of standard input."""
     if sys.stdin.isatty():
@@ -52,8 +46,8 @@ def _described(account: Account) -> dict[str, Any]:
         "role": account.role,
         "state": "disabled" if account.disabled is not None else "invited" if account.invited else "active",
         "second_factor": account.totp,
-        "created": _moment(account.created),
-        "last_seen": _moment(account.seen),
+        "created": moment_of(account.created),
+        "last_seen": moment_of(account.seen),
     }
 
 
@@ -194,9 +188,9 @@ def _told(each: ApiToken, logins: dict[str, str]) -> dict[str, Any]:
         "name": each.name,
         "begins": each.prefix,
         "scopes": list(each.scopes),
-        "created": _moment(each.created),
-        "expires": _moment(each.expires),
-        "last_used": _moment(each.used),
+        "created": moment_of(each.created),
+        "expires": moment_of(each.expires),
+        "last_used": moment_of(each.used),
     }
 
 
@@ -258,18 +252,7 @@ def revoke(
 
 def _entry(entry: Entry) -> dict[str, Any]:
     values = {name: getattr(entry, name) for name in Entry.__slots__}
-    return values | {"at": _moment(entry.at)}
-
-
-def _ms(text: str | None, option: str) -> int | None:
-    """A moment of a command line as ms since the epoch. Raises `ConfigurationError`."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(f"{option} is a date or a time as 2026-11-30 or 2026-11-30T12:00, in UTC") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return values | {"at": moment_of(entry.at)}
 
 
 @audit.command("list")
@@ -285,7 +268,7 @@ def list_entries(
     as_json: AsJson = False,
 ) -> None:
     """Show the audit log, newest first."""
-    begin, end = _ms(since, "--since"), _ms(until, "--until")
+    begin, end = ms_of(since, "--since"), ms_of(until, "--until")
     with _people(config) as people:
         who = people.accounts.named(actor).id if actor and "@" in actor else actor
         page = people.audit.page(actor=who, application=app, action=action, since=begin, until=end, after=after, limit=limit)
@@ -293,7 +276,14 @@ def list_entries(
         say_json({"entries": [_entry(each) for each in page], "next": page[-1].id if len(page) == limit else None})
         return
     rows = [
-        (_moment(each.at) or "", shown(each.name), each.address or "", each.action, each.application or "", shown(each.subject))
+        (
+            moment_of(each.at) or "",
+            shown(each.name),
+            each.address or "",
+            each.action,
+            each.application or "",
+            shown(each.subject),
+        )
         for each in page
     ]
     say_table(("when (UTC)", "who", "from", "what", "application", "to what"), rows)

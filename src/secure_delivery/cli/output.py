@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,6 +79,22 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title
 def verdict(good: bool, word_good: str = "allowed", word_bad: str = "refused") -> Text:
     """A coloured verdict."""
     return Text(word_good, style="bold green") if good else Text(word_bad, style="bold red")
+
+
+def ms_of(text: str | None, option: str) -> int | None:
+    """A moment of a command line as ms since the epoch. Raises `ConfigurationError`."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"{option} is a date or a time as 2026-11-30 or 2026-11-30T12:00, in UTC") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def moment_of(ms: int | None) -> str | None:
+    """Such a moment as people read it, in UTC."""
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @contextmanager

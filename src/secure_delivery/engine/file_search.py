@@ -17,6 +17,7 @@ import heapq
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from operator import attrgetter
 from typing import Any
@@ -39,6 +40,12 @@ _STEP = 2_000  # rows of a walk that are fetched together, at most
 _TYPES = 40  # types that are walked side by side; of more than that, the files are walked in their order
 _LONGEST_TEXT = 255  # characters of a part of a name: no name has more
 _TYPE = re.compile(r"([a-z0-9!#$&^_.+-]{1,127})/([a-z0-9!#$&^_.+-]{1,127}|\*)")
+
+#: For this transaction, PostgreSQL walks indexes in their order. Left to itself it may take all rows of an application and sort
+#: them, when it has not counted them yet or thinks them few; and what it avoids but needs is no reason to compile anything.
+_BY_INDEX = sa.select(
+    *(sa.func.set_config(name, "off", True) for name in ("enable_sort", "enable_bitmapscan", "enable_seqscan", "jit"))
+)
 
 _file = tables.file
 _Condition = sa.ColumnElement[bool]
@@ -180,7 +187,7 @@ class FileSearch:
             raise BadRequest("unknown order", public=f"The order is one of {', '.join(ORDERS)}.")
         question = question_of(api_key, order, *astuple(wanted))
         place = None if after is None else place_of(after, question, _ORDERS[order].kind)
-        with self._database.read() as connection:
+        with self._reading() as connection:
             look = _Look(connection, api_key, wanted, _ORDERS[order], int(self._clock() * 1000), self._most)
             files, last, partial = look.page(place, max(1, min(limit, _LARGEST_PAGE)))
         return Page(files=tuple(files), next=None if last is None else cursor_of(question, last), partial=partial)
@@ -189,8 +196,15 @@ class FileSearch:
         """The types of an application's files, also of deleted ones, in order; at most `limit`, which is a look at an index for
         each."""
         check_text(api_key)
-        with self._database.read() as connection:
+        with self._reading() as connection:
             return list(_types(connection, api_key, "", None, limit))
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._database.read() as connection:
+            if not self._database.sqlite:
+                connection.execute(_BY_INDEX)
+            yield connection
 
 
 class _Look:
@@ -288,7 +302,7 @@ class _Look:
         return walks, [each for each in few.values() if each.conditions]
 
     def _are_few(self, few: _Few) -> bool:
-        inner = sa.select(sa.literal(1)).where(self._mine, *few.conditions).order_by(*few.by).limit(self._most + 1).subquery()
+        inner = sa.select(sa.literal(1)).where(self._mine, *few.conditions).limit(self._most + 1).subquery()
         return self._connection.execute(sa.select(sa.func.count()).select_from(inner)).scalar_one() <= self._most
 
     def _sorted(self, few: _Few, place: Place | None, first: int) -> Iterator[sa.Row[Any]]:
