@@ -18,10 +18,14 @@ Value: TypeAlias = "str | tuple[Value, ...]"
 
 
 class Kind(NamedTuple):
-    """How a value is read, and the words for what is allowed. `read` raises `ValueError` for anything else."""
+    """How a value is read, and the words for what is allowed. `read` raises `ValueError` for anything else.
+
+    `choices` are all that may be written where these are a few words, so that a form can offer them; else there are none.
+    """
 
     read: Callable[[Value], Any]
     allowed: str
+    choices: tuple[str, ...] = ()
 
 
 class _Required:
@@ -34,12 +38,14 @@ REQUIRED = _Required()
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One parameter: its documented name, how it is read, its short names, and its default (or `REQUIRED`)."""
+    """One parameter: its documented name, how it is read, its short names, and its default (or `REQUIRED`). `says` is a
+    sentence for whoever fills in a form, where the name alone is not enough."""
 
     name: str
     kind: Kind
     aliases: tuple[str, ...] = ()
     default: Any = None
+    says: str = ""
 
 
 def _text(value: Value) -> str:
@@ -87,7 +93,7 @@ def boolean() -> Kind:
             raise ValueError
         return text == "true"
 
-    return Kind(read, "true or false")
+    return Kind(read, "true or false", ("true", "false"))
 
 
 def choice(*names: str) -> Kind:
@@ -99,7 +105,7 @@ def choice(*names: str) -> Kind:
             raise ValueError
         return text
 
-    return Kind(read, "one of " + ", ".join(names))
+    return Kind(read, "one of " + ", ".join(names), names)
 
 
 def either(*kinds: Kind) -> Kind:

@@ -512,6 +512,14 @@ class StorageProvider(Protocol):
         ...
 
 
+@runtime_checkable
+class Titled(Protocol):
+    """A provider that says what people call it, as "Amazon S3, and what speaks it"; others go by their short name."""
+
+    @property
+    def title(self) -> str: ...
+
+
 # ---------------------------------------------------------------------------------------------------- queues, scanning
 
 

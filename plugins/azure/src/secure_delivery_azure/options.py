@@ -94,15 +94,30 @@ def _endpoint() -> Kind:
 
 
 PARAMS = (
-    Param("container", _matching(_CONTAINER, "the name of a container"), default=REQUIRED),
-    Param("containers", _containers(), default=()),
+    Param(
+        "container",
+        _matching(_CONTAINER, "the name of a container"),
+        default=REQUIRED,
+        says="Where files go that name no other.",
+    ),
+    Param("containers", _containers(), default=(), says="A request may choose one."),
     Param("account", _matching(_ACCOUNT, "the name of a storage account"), default=REQUIRED),
-    Param("account_key", _account_key()),
-    Param("sas_token", _sas_token()),
-    Param("endpoint", _endpoint()),
+    Param("account_key", _account_key(), says="This or a shared access signature."),
+    Param("sas_token", _sas_token(), says="Better than the key of the account: it can be for one container, and revoked."),
+    Param("endpoint", _endpoint(), says="Empty for Azure itself."),
     Param("access_tier", choice("hot", "cool", "cold", "archive")),
-    Param("insecure", boolean(), default=False),
-    Param("write_only", boolean(), default=False),
+    Param(
+        "insecure",
+        boolean(),
+        default=False,
+        says="Let files and signatures travel by plain http. Only for tests and networks of your own.",
+    ),
+    Param(
+        "write_only",
+        boolean(),
+        default=False,
+        says="Never read what lies there: enough for results of jobs. Files in it cannot be delivered.",
+    ),
 )
 SECRETS = frozenset({"account_key", "sas_token"})
 

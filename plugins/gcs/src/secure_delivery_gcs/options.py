@@ -145,15 +145,25 @@ def origin(text: str) -> str:
 
 
 PARAMS = (
-    Param("bucket", _bucket(), default=REQUIRED),
-    Param("buckets", _buckets(), default=()),
+    Param("bucket", _bucket(), default=REQUIRED, says="Where files go that name no other."),
+    Param("buckets", _buckets(), default=(), says="A request may choose one."),
     Param("credentials", _credentials(), default=REQUIRED),
-    Param("access", choice("private", "public")),
+    Param("access", choice("private", "public"), says="Who may read objects at the provider."),
     Param("storage_class", choice(*_CLASSES)),
     Param("kms_key", _pattern(_KMS_KEY, "projects/P/locations/L/keyRings/R/cryptoKeys/K")),
-    Param("endpoint", _endpoint()),
-    Param("insecure", boolean(), default=False),
-    Param("write_only", boolean(), default=False),
+    Param("endpoint", _endpoint(), says="Empty for Google itself."),
+    Param(
+        "insecure",
+        boolean(),
+        default=False,
+        says="Let files and signatures travel by plain http. Only for tests and networks of your own.",
+    ),
+    Param(
+        "write_only",
+        boolean(),
+        default=False,
+        says="Never read what lies there: enough for results of jobs. Files in it cannot be delivered.",
+    ),
 )
 SECRETS = frozenset({"credentials"})
 

@@ -57,26 +57,47 @@ def _endpoint(value: Value) -> str:
 
 _WORD = r"[\x21-\x7e]"  # what can stand in a header
 _PLACE = (
-    Param("bucket", Kind(_bucket, "the name of a bucket"), default=REQUIRED),
+    Param("bucket", Kind(_bucket, "the name of a bucket"), default=REQUIRED, says="Where files go that name no other."),
     Param("region", _pattern(r"[A-Za-z0-9-]{1,40}", "a region such as eu-west-1"), default="us-east-1"),
     Param("endpoint", Kind(_endpoint, "empty for Amazon, or an address such as https://s3.example.com"), default=""),
-    Param("insecure", boolean(), default=False),
-    Param("path_style", boolean(), default=None),  # None: as the provider is likely to want it
+    Param(
+        "insecure",
+        boolean(),
+        default=False,
+        says="Let files and signatures travel by plain http. Only for tests and networks of your own.",
+    ),
+    # None: as the provider is likely to want it.
+    Param("path_style", boolean(), default=None, says="Write the bucket into the path of addresses, not into the host."),
     Param("storage_class", _pattern(r"[A-Z0-9_]{0,40}", "a storage class such as STANDARD_IA", str.upper), default=""),
-    Param("sse", choice(*_SSE), default="none"),
-    Param("kms_key", _pattern(r"[A-Za-z0-9:/_.-]{0,256}", "the ARN or the id of a key"), default=""),
+    Param("sse", choice(*_SSE), default="none", says="How the provider encrypts what lies there."),
+    Param("kms_key", _pattern(r"[A-Za-z0-9:/_.-]{0,256}", "the ARN or the id of a key"), default="", says="With aws:kms."),
 )
 _CREDENTIALS = (
     Param("access_key_id", _pattern(r"[\x21-\x2b\x2d\x2e\x30-\x7e]{1,128}", "an access key id"), default=REQUIRED),
     Param("secret_access_key", _pattern(rf"{_WORD}{{1,256}}", "a secret access key"), default=REQUIRED),
-    Param("session_token", _pattern(rf"{_WORD}{{0,8192}}", "a session token, or nothing"), default=""),
+    Param(
+        "session_token",
+        _pattern(rf"{_WORD}{{0,8192}}", "a session token, or nothing"),
+        default="",
+        says="With temporary credentials only.",
+    ),
 )
 PARAMS = (
     *_PLACE,
-    Param("buckets", Kind(_buckets, "names of further buckets, with commas between them"), default=()),
+    Param(
+        "buckets",
+        Kind(_buckets, "names of further buckets, with commas between them"),
+        default=(),
+        says="A request may choose one.",
+    ),
     *_CREDENTIALS,
-    Param("access", choice("private", "public"), default="private"),
-    Param("write_only", boolean(), default=False),
+    Param("access", choice("private", "public"), default="private", says="Who may read objects at the provider."),
+    Param(
+        "write_only",
+        boolean(),
+        default=False,
+        says="Never read what lies there: enough for results of jobs. Files in it cannot be delivered.",
+    ),
 )
 #: What the server's own storage is set up with: one bucket, readable, private.
 SERVER_PARAMS = (
