@@ -25,6 +25,7 @@ from secure_delivery.gate.decide import CALLS
 from secure_delivery.plugin import hookspecs
 from secure_delivery.plugin.manager import Registry, load
 from secure_delivery.plugin.params import REQUIRED, Param
+from secure_delivery.server.portal import ROOMS
 
 DOCS = Path(__file__).parent
 MARK = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -206,6 +207,21 @@ def findings() -> str:
     return table(("code", "severity", "what", "why it matters", "fix"), rows)
 
 
+def portal() -> str:
+    """Everything below /api/v1 of the portal, with its scope and the command that does the same."""
+    rows = []
+    for room in ROOMS:
+        told: list[tuple[str, str, str | None, str, str]] = []
+        told += [("GET", each.path, each.scope, each.says, each.command) for each in room.views if each.api]
+        told += [("POST", each.path, each.scope, each.says, each.command) for each in room.actions if each.api]
+        told += [(each.method, each.path, each.scope, each.says, each.command) for each in room.raws]
+        rows += [
+            (f"`{method} {path}`", f"`{scope}`", says, f"`{command}`" if command else "")
+            for method, path, scope, says, command in told
+        ]
+    return table(("below `/api/v1`", "scope", "what it does", "command"), rows)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "calls": calls,
     "controls": controls,
@@ -216,6 +232,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "reasons": reasons,
     "commands": commands,
     "findings": findings,
+    "portal": portal,
 }
 
 

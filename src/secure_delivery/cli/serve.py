@@ -46,6 +46,7 @@ def serve(
             _demonstrate(engine, base)
         elif not engine.records.applications():
             out.print(Text("There is no application yet: secure-delivery app create NAME", style="yellow"))
+        _portal(engine)
     # Each server process reads the settings again: what the command line said travels in the environment.
     if config is not None:
         os.environ["SECURE_DELIVERY_CONFIG"] = str(config.absolute())
@@ -91,6 +92,16 @@ def _port(host: str, port: int) -> int:
 
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def _portal(engine: Engine) -> None:
+    """Where the portal is; and as long as it has no owner, the link by which the first one is set up."""
+    address, accounts = engine.settings.portal_address, engine.people.accounts
+    if not address:
+        return
+    say("portal", address, "bold")
+    if not accounts.has_owner():
+        say("set it up, once", f"{address}/setup/{accounts.setup_link(CLI)}", "green")
 
 
 def _demonstrate(engine: Engine, base: str) -> None:

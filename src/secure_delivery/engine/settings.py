@@ -198,6 +198,15 @@ class Settings:
         return kinds.host_of(self.portal_url) or "" if self.portal_url else self.portal_host
 
     @property
+    def portal_address(self) -> str:
+        """The address of the portal as people open it, without a slash at the end; empty where there is no portal. On a host of
+        `portal_host` it is that of this machine itself."""
+        if self.portal_url:
+            return self.portal_url.rstrip("/")
+        port = "" if self.port == 80 else f":{self.port}"
+        return f"http://{self.portal_host}{port}" if self.portal_host else ""
+
+    @property
     def key_file(self) -> Path:
         """The file of master keys that is really used."""
         return Path(self.master_key_file) if self.master_key_file else self.data / "master.key"
