@@ -62,6 +62,7 @@ class Renderer:
             "size": size,
             "seconds": seconds,
             "pretty": pretty,
+            "plain": lambda number: f"{number:g}",
             "segment": lambda text: quote(str(text), safe=""),
         }
         self._environment.globals |= {"static": address_of, "name_of": _name_of, **more}
