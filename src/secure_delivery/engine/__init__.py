@@ -29,6 +29,7 @@ from .file_search import FileSearch
 from .files import Development, Files
 from .housekeeping import Housekeeping
 from .job_bell import bell
+from .job_changes import JobChanges
 from .job_desk import JobDesk, chosen
 from .job_leases import Leases
 from .job_pool import JobPool
@@ -90,6 +91,7 @@ class Engine:
     objects: Objects
     webhooks: Webhooks
     jobs: JobDesk
+    job_changes: JobChanges
     previewing: PreviewWorker
     people: People
     administration: Administration
@@ -425,6 +427,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         objects=Objects(storages, _private_folder(data / "work")),
         webhooks=webhooks,
         jobs=jobs,
+        job_changes=JobChanges(database, who.audit, jobs, files, webhooks),
         previewing=previewing,
         people=who,
         administration=Administration(database, who.audit, records, files, storages, webhooks.endpoints, renditions),

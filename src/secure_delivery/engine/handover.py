@@ -43,7 +43,7 @@ class Put:
 
 
 class Handover:
-    """Hands results of one job over, into one folder of one storage.
+    """Hands results of one job over, into one folder of one storage: the usual one of the application, or that called `place`.
 
     `check` is asked before each write and raises when the job belongs to somebody else by now.
     """
@@ -55,6 +55,7 @@ class Handover:
         job_id: str,
         *,
         destination: str | None = None,
+        place: str | None = None,
         access: str | None = None,
         headers: Mapping[str, str] | None = None,
         check: Callable[[], None] = lambda: None,
@@ -67,7 +68,12 @@ class Handover:
         self._headers = dict(headers or {})
         self._check = check
         self.folder = destination or hashlib.sha256(f"results of {job_id}".encode()).hexdigest()
-        self.room: Room = files.storages.room(application, None, None, f"/{self.folder}/")
+        path = f"/{self.folder}/"
+        self.room: Room = (
+            files.storages.room(application, None, None, path)
+            if place is None
+            else files.storages.place(application, place, path)
+        )
 
     def put(self, name: str, mimetype: str, pieces: Iterable[bytes]) -> Put:
         """Write one result. Raises what storages raise, and what `check` raises."""

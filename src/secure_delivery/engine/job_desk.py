@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -26,6 +27,7 @@ logger = logging.getLogger("secure_delivery.engine")
 
 EMBEDDED = "embedded"
 UNHEARD = 60.0  # seconds
+_ALONE: AbstractContextManager[None] = nullcontext()
 
 
 class JobDesk:
@@ -52,20 +54,32 @@ class JobDesk:
         self._days = days
         self._unheard = unheard
 
-    def submit(self, application: str, kind: str, request: Mapping[str, Any], **more: Any) -> tuple[Job, bool]:
-        """Record a job and tell whoever may be waiting; arguments and faults as in `Jobs.submit`."""
-        job, fresh = self.jobs.submit(application, kind, request, **more)
+    def submit(
+        self,
+        application: str,
+        kind: str,
+        request: Mapping[str, Any],
+        *,
+        within: AbstractContextManager[None] = _ALONE,
+        **more: Any,
+    ) -> tuple[Job, bool]:
+        """Record a job and tell whoever may be waiting; arguments and faults as in `Jobs.submit`. The row is written `within` a
+        block of the caller's, who may write something with it; so it is with the changes below."""
+        with within:
+            job, fresh = self.jobs.submit(application, kind, request, **more)
         if fresh:
             self.announce([job])
         return job, fresh
 
-    def retry(self, job_id: str, application: str | None = None) -> Job:
+    def retry(self, job_id: str, application: str | None = None, *, within: AbstractContextManager[None] = _ALONE) -> Job:
         """Queue a job again that failed or was cancelled. Raises like `Jobs.retry`."""
-        job = self.jobs.retry(job_id, application)
+        with within:
+            self.jobs.retry(job_id, application)
+        job = self.jobs.get(job_id)
         self.announce([job])
         return job
 
-    def cancel(self, job_id: str, application: str | None = None) -> Job:
+    def cancel(self, job_id: str, application: str | None = None, *, within: AbstractContextManager[None] = _ALONE) -> Job:
         """End a job that waits, with its webhooks, or have its holder give it up. Raises like `Jobs.cancel`."""
         deliveries: list[str] = []
         over: list[Job] = []
@@ -74,11 +88,12 @@ class JobDesk:
             deliveries.extend(self.runner.report(connection, ended))
             over.append(ended)
 
-        job = self.jobs.cancel(job_id, application, beside=beside)
+        with within:
+            self.jobs.cancel(job_id, application, beside=beside)
         for ended in over:
             self.runner.ended(ended)
         self.runner.deliver(deliveries)
-        return job
+        return self.jobs.get(job_id)
 
     def announce(self, jobs: Sequence[Job], delay: float = 0.0) -> None:
         """Tell the queue of jobs. What it does not take is told of again later: the table knows."""

@@ -19,6 +19,7 @@ ENDED = ("success", "failure", "cancelled")
 COSTS = ("light", "heavy")  # classes by which queues route
 NORMAL = 100  # urgency
 MADE, GONE = "folder made", "folder deleted"  # lines of the trace that belong together
+ABANDONED = "abandoned"  # code of jobs that were given up because they ended their worker each time
 CHANNEL = "secure_delivery_jobs"  # of NOTIFY on PostgreSQL
 
 

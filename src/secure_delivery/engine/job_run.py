@@ -27,7 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from ..gate.errors import Busy, NotFound, Overloaded, SecureDeliveryError, SourceFault, StorageFault, StorageRefused, TimedOut
 from . import scratch
 from .job_leases import Leases
-from .job_records import CANCELLED, GONE, MADE, Cancelled, Fenced, Job, Trace
+from .job_records import ABANDONED, CANCELLED, GONE, MADE, Cancelled, Fenced, Job, Trace
 from .outbound import AddressRefused
 
 logger = logging.getLogger("secure_delivery.engine")
@@ -37,7 +37,7 @@ DELAYS = (2.0, 20.0)
 _AWAY = (OperationalError, InterfaceError, PoolTimeout)  # a database that was restarted, say: nothing that a job does
 _STEP = 0.25  # seconds within which steps need not be written down
 _ABANDONED: Mapping[str, str] = {
-    "code": "abandoned",
+    "code": ABANDONED,
     "message": "The job ended its worker every time it was begun, and was given up.",
 }
 _INTERNAL: Mapping[str, str] = {"code": "internal", "message": SecureDeliveryError.sentence}

@@ -156,10 +156,12 @@ class Jobs:
         *,
         states: Collection[str] = (),
         kinds: Collection[str] = (),
+        fault: str | None = None,
         before: str | None = None,
         most: int = 50,
     ) -> tuple[list[Job], str | None]:
-        """Jobs, newest first, and the cursor of the next page. Raises `NotFound` for a cursor that leads nowhere."""
+        """Jobs, newest first, and the cursor of the next page; with `fault`, only those whose error has this code. Raises
+        `NotFound` for a cursor that leads nowhere."""
         query = sa.select(_J).order_by(_J.c.created.desc(), _J.c.id.desc()).limit(most + 1)
         if application is not None:
             query = query.where(_J.c.application == application)
@@ -167,6 +169,8 @@ class Jobs:
             query = query.where(_J.c.state.in_(list(states)))
         if kinds:
             query = query.where(_J.c.kind.in_(list(kinds)))
+        if fault is not None:
+            query = query.where(_J.c.error["code"].as_string() == fault)
         if before is not None:
             last = self.get(before, application)
             query = query.where(sa.tuple_(_J.c.created, _J.c.id) < sa.tuple_(last.created, last.id))
@@ -175,11 +179,21 @@ class Jobs:
         found = [read_job(row) for row in rows[:most]]
         return found, found[-1].id if len(rows) > most else None
 
-    def counts(self) -> dict[str, int]:
-        """How many jobs there are, by state."""
+    def several(self, application: str, ids: Collection[str]) -> list[Job]:
+        """Those of these jobs that are there, and the application's own."""
+        if not ids:
+            return []
+        query = sa.select(_J).where(_J.c.id.in_(list(ids)), _J.c.application == application)
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(_J.c.state, sa.func.count()).group_by(_J.c.state))
-            return {row[0]: row[1] for row in rows}
+            return [read_job(row) for row in connection.execute(query).mappings()]
+
+    def counts(self, application: str | None = None) -> dict[str, int]:
+        """How many jobs there are, by state."""
+        query = sa.select(_J.c.state, sa.func.count()).group_by(_J.c.state)
+        if application is not None:
+            query = query.where(_J.c.application == application)
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def trace(self, job_id: str) -> list[Trace]:
         """What existed where because of a job, in order."""

@@ -27,9 +27,10 @@ from .job_records import Job
 from .job_run import Done, Held
 from .job_source import Applications, JobSources
 from .matching import extension
+from .outbound import read_url
 from .page_results import replaced
 from .preview_object import Address, preview_object
-from .preview_order import PreviewOrder
+from .preview_order import FieldError, PreviewOrder
 from .previews import LocalFile, Picture, Previewed, Previews
 
 KIND = "preview"
@@ -152,6 +153,7 @@ class PreviewWorker:
             application,
             held.job.id,
             destination=order.destination,
+            place=order.storage,
             access=order.access,
             headers=order.headers,
             check=held.check,
@@ -278,6 +280,14 @@ def without_credentials(url: str) -> tuple[str, dict[str, str]]:
     name, _, password = userinfo.partition(":")
     token = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
     return urlunsplit(parts._replace(netloc=host)), {"Authorization": f"Basic {token}"}
+
+
+def check_source(url: str) -> None:
+    """Raise `FieldError` for an address that cannot be fetched, with or without a name and a password in it."""
+    try:
+        read_url(without_credentials(url)[0])
+    except BadRequest as fault:
+        raise FieldError("url", fault.public) from None
 
 
 def described(file: LocalFile, total: int) -> dict[str, Any]:

@@ -71,7 +71,8 @@ class PreviewOrder:
     """A preview request, understood. `url` or `handle` names the file.
 
     `metadata` are section names, `options` those of sections that take some. `access`, `headers` and `destination` say how
-    results are put into the customer's storage. `base` is the origin that URLs of this server begin with.
+    results are put into the customer's storage. `storage` names another one than the usual: one of the application's, or
+    `server` for the one that this server lends. `base` is the origin that URLs of this server begin with.
     """
 
     url: str = ""
@@ -82,6 +83,7 @@ class PreviewOrder:
     options: Mapping[str, Any] = field(default_factory=dict)
     pages: str = "1"
     destination: str | None = None
+    storage: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     access: str | None = None
     callback_url: str | None = None

@@ -22,8 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..engine.job_records import Job
-from ..engine.outbound import read_url
-from ..engine.preview_job import KIND, cost_of, without_credentials
+from ..engine.preview_job import KIND, check_source, cost_of
 from ..engine.preview_object import preview_object, status_of
 from ..engine.preview_order import FieldError, PreviewOrder, read_order
 from ..gate.errors import BadRequest, NotFound, SecureDeliveryError
@@ -149,7 +148,7 @@ class PreviewsAPI:
         except SecureDeliveryError as fault:
             if "@" not in order.url.partition("//")[2].partition("/")[0]:
                 raise FieldError("url", fault.public) from None
-            _check_source(order.url)
+            check_source(order.url)  # the job takes name and password out of it
             return order
         if named.handle is None:
             return order
@@ -279,14 +278,6 @@ def _keyed(caller: Caller, key: str) -> str:
     """What is kept of an `Idempotency-Key`. Pages and servers have keys of their own: whoever guesses one of a server, which
     may count its orders, is not to be given its preview."""
     return hashlib.sha256(f"{KIND} {caller.trusted} {key}".encode()).hexdigest()
-
-
-def _check_source(url: str) -> None:
-    """Refuse an address with a name and a password, which the job takes out of it, when what is left is none."""
-    try:
-        read_url(without_credentials(url)[0])
-    except BadRequest as fault:
-        raise FieldError("url", fault.public) from None
 
 
 def _id(text: str, param: str) -> str:
