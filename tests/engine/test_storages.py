@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import count
@@ -469,6 +471,57 @@ def test_a_secured_dial_reaches_only_what_the_operator_admits(house: House, buck
         put(closed.get(row.id), "bucket/a", b"1")
     assert caught.value.status == 424 and bucket.connections == before
     assert str(bucket.port) not in caught.value.public and "127.0.0.1" not in caught.value.public
+
+
+@pytest.fixture
+def network_bucket() -> Iterator[tuple[str, int, list[bytes]]]:
+    """Something that listens at an address of the network, as another machine would, and what it is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.200", 9))  # sends nothing
+        except OSError:
+            pytest.skip("this machine has no network")
+        address = probe.getsockname()[0]
+    said: list[bytes] = []
+    with socket.create_server((address, 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    said.append(connection.recv(4096))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield address, listener.getsockname()[1], said
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def test_what_is_set_insecure_is_never_sent_to_another_machine(
+    house: House, network_bucket: tuple[str, int, list[bytes]]
+) -> None:
+    """Not even where the operator lets storages be: between machines there is TLS with a certificate that is looked at."""
+    address, port, said = network_bucket
+    storages = Storages(
+        house.database, house.vault, lambda: 0.0, own={}, providers={"s3": S3Provider()}, default="local",
+        guard=OutboundGuard(allow=(address,), ports=(port,)),
+    )  # fmt: skip
+    for scheme in ("http", "https"):
+        row = house.add(f"far-{scheme}", endpoint=f"{scheme}://{address}:{port}", insecure="true")
+        with pytest.raises(SecureDeliveryError) as caught:
+            put(storages.get(row.id), "bucket/a", b"1")
+        assert caught.value.status == 424
+        assert not any(said)
+    with pytest.raises(ConfigurationError, match="insecure"):
+        house.add("far", endpoint=f"http://{address}:{port}", insecure="false")
+    row = house.add("verified", endpoint=f"https://{address}:{port}", insecure="false")
+    with pytest.raises(SecureDeliveryError):
+        put(storages.get(row.id), "bucket/a", b"1")
+    assert any(one.startswith(b"\x16\x03") for one in said)  # it reached it, and began with TLS
 
 
 # ------------------------------------------------------------------------------------------------------------- checks

@@ -125,16 +125,16 @@ def test_the_queue_is_there_when_a_broker_is_named_and_not_otherwise() -> None:
         ({"broker": "redis://h?password=secret-word"}, "options"),
         ({"broker": "redis://:secret-word@a;redis://b"}, "one address"),
         ({"broker": 7}, "a URL is wanted"),
-        ({"broker": "redis://h", "light": "a b"}, "light"),
-        ({"broker": "redis://h", "takes": []}, "takes"),
-        ({"broker": "redis://h", "takes": ["medium"]}, "takes"),
-        ({"broker": "redis://h", "visibility": 0}, "visibility"),
-        ({"broker": "redis://h", "visibility": True}, "visibility"),
-        ({"broker": "redis://h", "patience": 100}, "patience"),
-        ({"broker": "redis://h", "quorum": 1}, "true or false"),
-        ({"broker": "redis://h", "quorum": True}, "RabbitMQ"),
-        ({"broker": "redis://h", "ca": "/no/such/file"}, "certificates"),
-        ({"broker": "redis://h", "options": 5}, "table"),
+        ({"broker": "redis://localhost", "light": "a b"}, "light"),
+        ({"broker": "redis://localhost", "takes": []}, "takes"),
+        ({"broker": "redis://localhost", "takes": ["medium"]}, "takes"),
+        ({"broker": "redis://localhost", "visibility": 0}, "visibility"),
+        ({"broker": "redis://localhost", "visibility": True}, "visibility"),
+        ({"broker": "redis://localhost", "patience": 100}, "patience"),
+        ({"broker": "redis://localhost", "quorum": 1}, "true or false"),
+        ({"broker": "redis://localhost", "quorum": True}, "RabbitMQ"),
+        ({"broker": "redis://localhost", "ca": "/no/such/file"}, "certificates"),
+        ({"broker": "redis://localhost", "options": 5}, "table"),
     ],
     ids=lambda value: "",
 )
@@ -144,7 +144,15 @@ def test_settings_that_make_no_sense_are_refused_without_repeating_the_password(
     assert "secret-word" not in str(caught.value)
 
 
-@pytest.mark.parametrize("broker", ["redis://:secret-word@h:1/0", "amqp://u:secret-word@h/v", "sqs://key-id:secret-word@"])
+@pytest.mark.parametrize(
+    "broker",
+    [
+        "rediss://:secret-word@h:1/0",
+        "amqp://u:secret-word@127.0.0.1/v",
+        "amqps://u:secret-word@h/v",
+        "sqs://key-id:secret-word@",
+    ],
+)
 def test_what_is_shown_of_a_queue_holds_no_password(broker: str) -> None:
     queue = made({"broker": broker})
     for shown in (repr(queue), str(queue), queue.describe(), repr(read_settings({"broker": broker}))):
@@ -162,6 +170,62 @@ def test_tls_looks_at_the_certificate() -> None:
     assert options is not None
     tls = application(options).conf.broker_use_ssl
     assert (tls["cert_reqs"].name, tls["server_hostname"]) == ("CERT_REQUIRED", "h")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "[::1]:2", "127.9.9.9", "user:secret-word@LOCALHOST"])
+@pytest.mark.parametrize("scheme", ["redis", "amqp", "rediss", "amqps"])
+def test_a_broker_of_this_machine_needs_no_tls(scheme: str, host: str) -> None:
+    assert read_settings({"broker": f"{scheme}://{host}/0"}) is not None
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        "redis://:secret-word@h",
+        "amqp://u:secret-word@h//",
+        "redis://192.0.2.1:6379/0",
+        "redis://0.0.0.0/0",
+        "amqp://[2001:db8::1]//",
+        "redis://localhost.example/0",
+        "redis://db.localhost/0",
+        "redis://127.0.0.1.example/0",
+        "redis://127.1/0",
+        "sqs://key:secret-word@sqs.example:9324",
+    ],
+)
+def test_a_broker_elsewhere_is_spoken_to_by_tls_or_not_at_all(broker: str) -> None:
+    """Unless the operator says so, in a word that names it."""
+    with pytest.raises(ConfigurationError, match="plain = true") as caught:
+        read_settings({"broker": broker})
+    assert "secret-word" not in str(caught.value)
+    assert read_settings({"broker": broker, "plain": True}) is not None
+    with pytest.raises(ConfigurationError, match="plain"):
+        read_settings({"broker": broker, "plain": "yes"})
+    assert "celery" not in manager.load(settings={"celery": {"broker": broker}}).queues
+
+
+@pytest.mark.parametrize(
+    ("broker", "options"),
+    [
+        ("amqps://h", {"ssl": {"cert_reqs": 0}}),
+        ("amqps://h", {"ssl": False}),
+        ("amqp://localhost", {"host": "h:5672"}),
+        ("rediss://h", {"ssl_cert_reqs": "none"}),
+        ("rediss://h", {"ssl_check_hostname": False}),
+        ("rediss://h", {"connection_class": "x"}),
+        ("amqps://h", {"server_hostname": "other"}),
+        ("sqs://", {"is_secure": False}),
+        ("sqs://h", {"is_secure": False}),
+        ("sqs://", {"use_ssl": False}),
+        ("sqs://", {"predefined_queues": {"light": {"url": "http://h/light"}}}),
+    ],
+)
+def test_no_option_of_a_transport_switches_off_what_was_checked(broker: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"options|plain = true"):
+        read_settings({"broker": broker, "options": options})
+    usual = {"region": "eu-central-1", "max_connections": 5, "predefined_queues": {"light": {"url": "https://h/light"}}}
+    assert read_settings({"broker": broker.replace("sqs://h", "sqs://"), "options": usual}) is not None
+    assert read_settings({"broker": "sqs://h", "options": {"is_secure": True}}) is not None
 
 
 def test_another_programs_broker_in_the_environment_changes_nothing(

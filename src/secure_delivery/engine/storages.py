@@ -22,6 +22,7 @@ from ..gate.errors import BadRequest, ConfigurationError, NotFound, SourceFault,
 from ..gate.model import Application
 from ..plugin.params import REQUIRED, Param
 from ..plugin.protocols import Placing, Storage, StorageProvider
+from ..plugin.straight import is_near
 from . import tables
 from .applications import Clock, no_application, random_text
 from .database import Database
@@ -117,7 +118,7 @@ class Storages:
         secrets = {} if row.sealed is None else json.loads(self._vault.open(row.sealed, place=_place(row)))
         options = _bound(row.provider, provider, {**row.options, **secrets})
         try:
-            return provider.connect(options, self._dial)
+            return provider.connect(options, self._dial_near if options.get("insecure") else self._dial)
         except ValueError as error:
             raise ConfigurationError(f"storage {row.name!r}: {error}") from None
 
@@ -351,6 +352,14 @@ class Storages:
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
+
+    def _dial_near(self, host: str, port: int, seconds: float) -> socket.socket:
+        """The same for a storage that is set `insecure`: it may be on this machine, and on no other (security promise 69)."""
+        connection = self._dial(host, port, seconds)
+        if is_near(connection.getpeername()[0]):
+            return connection
+        connection.close()
+        raise PermissionError("a storage that is set insecure may only be on this machine")
 
     def _dial(self, host: str, port: int, seconds: float) -> socket.socket:
         """A connection for a storage plugin, to an address that was checked (security promises 33 to 38).

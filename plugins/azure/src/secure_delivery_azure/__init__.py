@@ -8,7 +8,6 @@ can be kept there too, under an optional `prefix`; the other settings are the op
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from secure_delivery.plugin import (
     check_installed,
     hookimpl,
 )
+from secure_delivery.plugin.straight import straight
 from secure_delivery.plugin.tries import Patience
 
 from . import keys, options
@@ -36,6 +36,7 @@ _NEEDED = {"azure.storage.blob": "azure-storage-blob", "requests": "requests"}
 class AzureProvider:
     """A `StorageProvider`: storages in Azure Blob Storage, each with an account or a signature of its own."""
 
+    title = "Azure Blob Storage"
     params: tuple[Param, ...] = options.PARAMS
     secrets = options.SECRETS
 
@@ -86,9 +87,4 @@ def _own(settings: Settings) -> KeptBlobs | None:
         checked = options.check(bound)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
-    return kept(connect(checked, _straight), prefix)
-
-
-def _straight(host: str, port: int, seconds: float) -> socket.socket:
-    """The way out for the operator's own storage, whose address the operator chose."""
-    return socket.create_connection((host, port), seconds)
+    return kept(connect(checked, straight(insecure=checked.insecure)), prefix)

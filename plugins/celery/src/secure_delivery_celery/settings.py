@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,8 +24,11 @@ VISIBILITY = 3600
 PATIENCE = 3.0
 
 _SCHEMES = ("redis", "rediss", "amqp", "amqps", "sqs")
+_VERIFIED = ("rediss", "amqps")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # what every broker takes; SQS is the strictest
-_KNOWN = ("broker", "ca", "heavy", "light", "options", "patience", "quorum", "takes", "visibility")
+_KNOWN = ("broker", "ca", "heavy", "light", "options", "patience", "plain", "quorum", "takes", "visibility")
+#: Transport options that say where the broker is and how it is trusted: that stands in `broker` and `ca`, where it is checked.
+_ELSEWHERE = re.compile(r".*ssl.*|(?:ca_)?certs?.*|hosts?|hostname|server_hostname|endpoint_url|connection_class.*|verify")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +75,11 @@ def read_settings(settings: Settings) -> Options | None:
     )
     if not options.broker:
         return None
+    if not _flag("plain", settings.get("plain", False)):
+        _check_way(options)
     if options.quorum and not options.scheme.startswith("amqp"):
         raise ConfigurationError("quorum: only RabbitMQ (amqp://) has quorum queues")
-    if options.ca and options.scheme not in ("rediss", "amqps"):
+    if options.ca and options.scheme not in _VERIFIED:
         raise ConfigurationError("ca: needs a broker that is spoken to by TLS (rediss:// or amqps://)")
     return options
 
@@ -98,6 +104,39 @@ def _broker(value: Any) -> str:
     if parts.query and parts.scheme != "sqs":  # a password there would be shown by what shows addresses
         raise ConfigurationError("broker: what stands behind a ? goes into options, the password before the @")
     return text
+
+
+def _check_way(options: Options) -> None:
+    """Between machines there is TLS, and certificates are looked at (security promise 69). Raises `ConfigurationError`."""
+    host = urlsplit(options.broker).hostname or ""
+    secure = options.extra.get("is_secure", not host) is True if options.scheme == "sqs" else options.scheme in _VERIFIED
+    if not secure and not _is_here(host):
+        raise ConfigurationError(
+            "broker: one on another machine is spoken to by TLS (rediss://, amqps://, is_secure for sqs://); "
+            "plain = true goes without"
+        )
+    if elsewhere := sorted(str(name) for name in options.extra if _ELSEWHERE.fullmatch(str(name).lower())):
+        raise ConfigurationError(f"options: {', '.join(elsewhere)} cannot be set there: broker and ca say where and how")
+    if _has_clear_url(options.extra):
+        raise ConfigurationError("options: a URL begins with http://; plain = true goes without TLS")
+
+
+def _is_here(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _has_clear_url(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_has_clear_url(one) for one in value.values())
+    if isinstance(value, list | tuple):
+        return any(_has_clear_url(one) for one in value)
+    return isinstance(value, str) and value.strip().lower().startswith("http://")
 
 
 def _name(setting: str, value: Any) -> str:

@@ -8,7 +8,6 @@ be kept there too, under an optional `prefix`; the other settings are the option
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from secure_delivery.plugin import (
     check_installed,
     hookimpl,
 )
+from secure_delivery.plugin.straight import straight
 from secure_delivery.plugin.tries import Patience
 
 from . import keys, options
@@ -36,6 +36,7 @@ _NEEDED = {"google.cloud.storage": "google-cloud-storage", "google_crc32c": "goo
 class GcsProvider:
     """A `StorageProvider`: storages in Google Cloud Storage, each with a service account of its own."""
 
+    title = "Google Cloud Storage"
     params: tuple[Param, ...] = options.PARAMS
     secrets = options.SECRETS
 
@@ -86,9 +87,4 @@ def _own(settings: Settings) -> KeptBlobs | None:
         checked = options.check(bound)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
-    return KeptBlobs(GcsStorage(checked, _straight), prefix)
-
-
-def _straight(host: str, port: int, seconds: float) -> socket.socket:
-    """The way out for the operator's own storage, whose address the operator chose."""
-    return socket.create_connection((host, port), seconds)
+    return KeptBlobs(GcsStorage(checked, straight(insecure=checked.insecure)), prefix)

@@ -5,11 +5,11 @@ Knows: params, settings. Must not know: requests, botocore.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from typing import Any
 
 from secure_delivery.plugin import REQUIRED, ConfigurationError, Dial, Param, Settings
+from secure_delivery.plugin.straight import straight
 
 from .options import PARAMS, SECRETS, SERVER_PARAMS, read_options
 from .storage import S3Storage, ServerStorage
@@ -17,6 +17,8 @@ from .storage import S3Storage, ServerStorage
 
 class S3Provider:
     """A `StorageProvider`: buckets of an application's owner."""
+
+    title = "Amazon S3, and what speaks it"
 
     @property
     def params(self) -> tuple[Param, ...]:
@@ -46,11 +48,7 @@ def server_storage(settings: Settings) -> ServerStorage:
         options = read_options(bound)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
-    return ServerStorage(options, _direct, prefix=bound["prefix"].strip("/"))
-
-
-def _direct(host: str, port: int, seconds: float) -> socket.socket:
-    return socket.create_connection((host, port), seconds)
+    return ServerStorage(options, straight(insecure=bound["insecure"]), prefix=bound["prefix"].strip("/"))
 
 
 def _bound(settings: Settings) -> dict[str, Any]:
