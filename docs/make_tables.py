@@ -56,7 +56,7 @@ def calls() -> str:
         granted = "only when named" if rule.named else "yes"
         with_it = f"`{rule.also}`" if rule.also else ""
         limits = ", ".join(sorted(rule.limited_by))
-        needed = "always" if rule.authenticated else "if required"
+        needed = "always" if rule.kind is None else f"if `{rule.kind}` is required"
         rows.append((f"`{call}`", rule.allows, needed, granted, with_it, rule.whitelist or "", limits))
     columns = ("call", "allows", "policy needed", "without `call`", "also needs", "whitelist", "limited by")
     return table(columns, rows)
