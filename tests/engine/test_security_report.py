@@ -148,7 +148,7 @@ def stocked(house: House, bucket: S3Server) -> Iterator[tuple[House, str]]:
 def test_what_needs_no_policy_is_told_until_one_is_required(house: House, kind: str) -> None:
     key = house.shop()
     finding = house.mended_by_its_command(f"unsigned_{kind}", kind)
-    assert finding.application == key and finding.link == f"applications/{key}/security"
+    assert finding.application == key and finding.link == f"applications/{key}/settings"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -156,6 +156,10 @@ def test_a_kind_that_is_required_by_itself_is_not_told_and_the_others_are(house:
     house.shop(required=(kind,))
     told = {each.subject for each in report(house.engine) if each.code.startswith("unsigned_")}
     assert told == set(KINDS) - {kind}
+    for number, other in enumerate(sorted(told), 2):
+        house.mended_by_its_command(f"unsigned_{other}")
+        (application,) = house.engine.records.applications()
+        assert len(application.required) == number, "what was required stays so"
 
 
 def test_uploads_without_a_policy_are_less_urgent_behind_a_whitelist(house: House) -> None:

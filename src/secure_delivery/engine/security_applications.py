@@ -74,7 +74,7 @@ class Case:
 
     def switch(self, code: str, severity: Severity, name: str, *words: str, what: str | None = None) -> Finding:
         """A finding about one of its switches, which these words of a command change."""
-        return self.found(code, severity, what, subject=name, page="security", command=self.set(*words))
+        return self.found(code, severity, what, subject=name, page="settings", command=self.set(*words))
 
     def set(self, *words: str) -> str:
         """A command that changes it."""
@@ -112,7 +112,8 @@ def _unsigned(case: Case, kinds: frozenset[str]) -> Iterator[Finding]:
             what += ". The whitelist stops pages of other sites, and no program: programs can claim to be any page."
         elif kind == "upload":
             what += ", and there is no whitelist: everybody can store files here."
-        yield case.found(f"unsigned_{kind}", severity, what, subject=kind, page="security", command=case.set("--secured"))
+        needed = [word for each in (*case.application.required, kind) for word in ("--require", each)]
+        yield case.found(f"unsigned_{kind}", severity, what, subject=kind, page="settings", command=case.set(*needed))
 
 
 # -------------------------------------------------------------------------------------------------------------- whitelists
@@ -213,15 +214,15 @@ def _files(case: Case, *, unsigned: bool) -> Iterator[Finding]:
         severity: Severity = "low" if unsigned else "info"
         what = "Files of every type may be uploaded" + (", by everybody." if unsigned else ".")
         types = case.set("--allow-type", "image/*")
-        yield case.found("any_type", severity, what, subject="allowed_types", page="uploads", command=types)
+        yield case.found("any_type", severity, what, subject="allowed_types", page="settings", command=types)
     if unsigned and not application.scan:
         what = "Uploads need no policy, and no scanner looks at the files."
         fix = "Switch scanning on." if case.scanners else _NO_SCANNER
         scan = case.set("--scan") if case.scanners else None
-        yield case.found("uploads_unscanned", "low", what, subject="scan", page="uploads", fix=fix, command=scan)
+        yield case.found("uploads_unscanned", "low", what, subject="scan", page="settings", fix=fix, command=scan)
     if not application.retention and application.storage:
         days = case.set("--retention-days", "365")
-        yield case.found("no_retention", "info", "Files are kept for ever.", subject="retention", page="uploads", command=days)
+        yield case.found("no_retention", "info", "Files are kept for ever.", subject="retention", page="settings", command=days)
     if not application.storage:
         what = "New files go to the development storage, which is only lent."
         server = case.set("--storage", "server")

@@ -80,7 +80,7 @@ def command(*words: str) -> str:
 
 
 _ANYBODY = "Whoever has the address can do it as often as they like, from any program: nothing has to be shown."
-_SIGN = "Have your server sign what your pages ask for, then require a policy."
+_SIGN = "Have your server sign what your pages ask for. `app report` tells who would be refused; then require a policy."
 _CLOSED = "List your own sites and no others, each with its full name."
 
 CODES: dict[str, Code] = {

@@ -70,7 +70,7 @@ def _findings(engine: Engine, api_key: str, policies: Mapping[tuple[str, str], i
     try:
         application = engine.records.application(api_key)
     except (VaultError, ConfigurationError):
-        yield found("application_unreadable", "high", subject=api_key, application=api_key, link=f"applications/{api_key}")
+        yield found("application_unreadable", "high", subject=api_key, application=api_key, link="applications")
         return
     if application is None:  # deleted this very moment
         return
