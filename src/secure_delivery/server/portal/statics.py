@@ -25,7 +25,6 @@ _TYPES = {
 class _Static(NamedTuple):
     body: bytes
     mimetype: str
-    version: str
 
 
 def _load() -> dict[str, _Static]:
@@ -33,24 +32,26 @@ def _load() -> dict[str, _Static]:
     for each in (resources.files(__package__) / "static").iterdir():
         suffix = each.name[each.name.rfind(".") :]
         if each.is_file() and suffix in _TYPES:
-            body = each.read_bytes()
-            found[each.name] = _Static(body, _TYPES[suffix], hashlib.sha256(body).hexdigest()[:16])
+            found[each.name] = _Static(each.read_bytes(), _TYPES[suffix])
     return found
 
 
 #: All that there is. A name from a request is only looked up here and never becomes a path.
 STATICS = _load()
+#: One version for all: a script imports another by `./NAME.js`, which has to be the address that pages name, or it runs twice.
+_VERSION = hashlib.sha256(b"".join(name.encode() + each.body for name, each in sorted(STATICS.items()))).hexdigest()[:16]
 
 
 def address_of(name: str) -> str:
-    """The address of a file, another one with each content, so that browsers may keep it for ever."""
-    return f"/static/{STATICS[name].version}/{name}"
+    """The address of a file, another one with each release, so that browsers may keep it for ever. Raises `KeyError`."""
+    STATICS[name]
+    return f"/static/{_VERSION}/{name}"
 
 
 async def answer(request: Request) -> Response:
     """`GET /static/{version}/{name}`. Raises `NotFound`."""
     found = STATICS.get(request.path_params["name"])
-    if found is None or found.version != request.path_params["version"]:
+    if found is None or request.path_params["version"] != _VERSION:
         raise NotFound("no such static file")
     headers = {
         "content-type": found.mimetype,
