@@ -20,12 +20,15 @@ Value: TypeAlias = "str | tuple[Value, ...]"
 class Kind(NamedTuple):
     """How a value is read, and the words for what is allowed. `read` raises `ValueError` for anything else.
 
-    `choices` are all that may be written where these are a few words, so that a form can offer them; else there are none.
+    For forms: `choices` are all that may be written where these are a few words, else there are none; `bounds` are the least
+    and the most of what is a number and nothing else, `whole` says that it has no fraction.
     """
 
     read: Callable[[Value], Any]
     allowed: str
     choices: tuple[str, ...] = ()
+    bounds: tuple[float, float] | None = None
+    whole: bool = False
 
 
 class _Required:
@@ -66,7 +69,7 @@ def integer(minimum: int, maximum: int) -> Kind:
             raise ValueError
         return number
 
-    return Kind(read, f"a whole number from {minimum} to {maximum}")
+    return Kind(read, f"a whole number from {minimum} to {maximum}", bounds=(minimum, maximum), whole=True)
 
 
 def number(minimum: float, maximum: float) -> Kind:
@@ -81,7 +84,7 @@ def number(minimum: float, maximum: float) -> Kind:
             raise ValueError
         return result
 
-    return Kind(read, f"a number from {minimum:g} to {maximum:g}")
+    return Kind(read, f"a number from {minimum:g} to {maximum:g}", bounds=(minimum, maximum))
 
 
 def boolean() -> Kind:
