@@ -80,6 +80,7 @@ COMMANDS = [
     ("app", "show"),
     ("app", "set"),
     ("app", "rotate-secret"),
+    ("app", "revoke-secrets"),
     ("app", "delete"),
     ("sign",),
     ("verify",),
@@ -266,8 +267,8 @@ IMPOSSIBLE: list[tuple[tuple[str, ...], str]] = [
     (("sign", "--app", "{key}", "--path", "(("), "pattern does not compile"),
     (("sign", "--app", "{key}", "--max-size", "-1"), "a size must be"),
     (("sign",), "--app"),
-    (("explain", "/resize=width:5"), "only URLs of stored files"),
-    (("explain", "/flip/https://example.org/a.png"), "only URLs of stored files"),
+    (("explain", "/resize=width:5"), "neither a stored file nor an API key"),
+    (("explain", "/flip/https://example.org/a.png"), "neither a stored file nor an API key"),
     (("explain", "/api/store/S3"), "names no API key"),
     (("explain", "/a//b"), "empty segment"),
     (("verify", "x", "y", "--app", "{key}", "--call", "fly"), "'fly' is not a call"),
@@ -296,6 +297,15 @@ def test_rotating_ends_the_old_secret_at_once_or_after_the_grace(run: Run, made:
     assert run("app", "rotate-secret", key).status == 0
     refused = run("verify", old["policy"], old["signature"], "--app", key, "--json")
     assert refused.status == 1 and refused.json()["reason"] == "bad_signature"
+
+
+def test_a_grace_is_ended_at_once(run: Run, made: dict[str, Any]) -> None:
+    key = made["api_key"]
+    old = run("sign", "--app", key, "--json").json()
+    run("app", "rotate-secret", key, "--grace", "60")
+    assert run("verify", old["policy"], old["signature"], "--app", key).status == 0
+    assert [item["state"] for item in run("app", "revoke-secrets", key, "--json").json()["secrets"]] == ["active"]
+    assert run("verify", old["policy"], old["signature"], "--app", key).status == 1
 
 
 def test_deleting_asks_first_and_takes_the_files_along(
@@ -402,6 +412,10 @@ CASES: list[tuple[str, str, dict[str, str]]] = [
     ("GET", "/{openkey}/resize=width:5/{mine}", {}),
     ("GET", "/{openkey}/resize=width:5/{mine}?{signed}", {}),
     ("GET", "/{openkey}/{mine}?{signed}", {}),
+    ("GET", "/{key}/resize=width:5/https://example.org/a.png", {}),
+    ("GET", "/{key}/resize=width:5/https://example.org/a.png?{read}", {}),
+    ("GET", "/metadata=exif:true/{open}", {}),
+    ("GET", "/metadata=[exif]/{open}", {}),
     ("GET", "/{mine}/metadata?{read}", {}),
     ("GET", "/{mine}/metadata?{signed}", {}),
     ("GET", "/api/file/{mine}/metadata?{signed}", {}),

@@ -11,14 +11,16 @@ from urllib.parse import urlsplit
 import typer
 from rich.text import Text
 
-from ..gate.decide import explain
+from ..engine.explaining import told
+from ..engine.policy_warnings import warnings
+from ..engine.trials import RequestHead, trials
+from ..engine.whitelist_try import SIDES, tried
+from ..gate.decide import decide
 from ..gate.errors import ConfigurationError
-from ..gate.hosts import parse_origin
 from ..gate.model import Application, RequestFacts, SecretRing
 from ..gate.policy import CALL_NAMES, Call, Policy, SignedPolicy
 from ..gate.whitelist import Whitelist
 from .output import AsJson, Config, engine_for, known_application, out, say, say_json, say_table, verdict
-from .requests import trials
 
 SECRET_VARIABLE = "SECURE_DELIVERY_SECRET"  # noqa: S105 - the name of a variable
 whitelist = typer.Typer(help="Domain whitelists.", no_args_is_help=True)
@@ -71,13 +73,19 @@ def sign(
         "max_size": max_size,
     }
     application = _application(app, config)
-    signed = application.sign(expires_in=expires_in, now=time.time(), round_to=round_to, call=call, **limits)
+    now = time.time()
+    signed = application.sign(expires_in=expires_in, now=now, round_to=round_to, call=call, **limits)
+    policy = Policy.decode(signed.encoded)
     forms = {"policy": signed.encoded, "signature": signed.signature, "query": signed.as_query(), "task": signed.as_task()}
+    cautions = warnings(policy, application, now=now)
     if as_json:
-        say_json(forms | {"fields": signed.as_fields(), "expiry": Policy.decode(signed.encoded).expiry})
+        told_of = [each._asdict() for each in cautions]
+        say_json(forms | {"fields": signed.as_fields(), "expiry": policy.expiry, "warnings": told_of})
         return
     for name, value in forms.items():
         say(name, value)
+    for each in cautions:
+        say("note", each.sentence, "yellow")
 
 
 def verify(
@@ -95,20 +103,16 @@ def verify(
 
 
 def _say_explanation(application: Application, facts: RequestFacts, *, as_json: bool) -> None:
-    decision, steps = explain(application, facts, now=time.time())
+    said = told(application, facts, now=time.time())
     if as_json:
-        say_json(
-            {
-                "allowed": decision.allowed,
-                "reason": decision.reason.value,
-                "client_sees": decision.public._asdict(),
-                "steps": [step._asdict() for step in steps],
-            }
-        )
+        say_json(said)
     else:
-        say_table(("step", "verdict", "what was found"), [(step.name, _coloured(step.verdict), step.note) for step in steps])
-        out.print(verdict(decision.allowed) + Text(f"  {decision.reason.value}; the client sees: {decision.public.sentence}"))
-    if not decision.allowed:
+        rows = [(step["name"], _coloured(step["verdict"]), step["note"]) for step in said["steps"]]
+        say_table(("step", "verdict", "what was found"), rows)
+        out.print(verdict(said["allowed"]) + Text(f"  {said['reason']}; the client sees: {said['client_sees']['sentence']}"))
+        if said["todo"]:
+            say("what to do", said["todo"])
+    if not said["allowed"]:
         raise typer.Exit(1)
 
 
@@ -128,12 +132,13 @@ def explain_url(
     """Say step by step how a request for a URL would be judged. Exit status 0 when it is allowed, 1 when not."""
     parts = urlsplit(url)
     said = RequestFacts(calls=frozenset(), origin=origin, referer=referer, size=size)
+    head = RequestHead(path=parts.path or "/", query=parts.query, method=method.upper(), said=said)
     with engine_for(config) as engine:
-        *others, last = trials(engine, parts.path or "/", parts.query, method.upper(), said)
-    for application, facts in others:
-        if not explain(application, facts, now=time.time())[0].allowed:
-            _say_explanation(application, facts, as_json=as_json)
-    _say_explanation(*last, as_json=as_json)
+        *others, last = trials(engine, head)
+    for each in others:
+        if not decide(each.application, each.facts, now=time.time()).allowed:
+            _say_explanation(each.application, each.facts, as_json=as_json)
+    _say_explanation(last.application, last.facts, as_json=as_json)
 
 
 @whitelist.command("test")
@@ -153,17 +158,16 @@ def whitelist_test(
         with engine_for(config) as engine:
             application = known_application(engine, app)
         chosen = (application.upload_whitelist if uploads else application.delivery_whitelist) or Whitelist([])
-    results = []
+    side = SIDES[0] if uploads else SIDES[1]
+    results: list[dict[str, Any]] = []
     for origin in origins:
-        host = parse_origin(origin) if "//" in origin else parse_origin(f"https://{origin}")
-        allowed = (chosen.allows(host) if "//" in origin else chosen.allows_host(origin)) if host is not None else False
-        by = chosen.pattern_for(host) if allowed and host is not None else None
-        results.append({"origin": origin, "allowed": allowed, "pattern": by})
+        said = tried(origin, chosen, chosen)
+        results.append({"origin": origin, **said[side], "remark": said["remark"], "malformed": said["malformed"]})
     if as_json:
         say_json({"patterns": list(chosen.patterns), "results": results})
     else:
         say("patterns", ", ".join(chosen.patterns) or "none: everything is allowed")
-        rows = [(result["origin"], verdict(bool(result["allowed"])), result["pattern"] or "") for result in results]
-        say_table(("origin", "verdict", "by pattern"), rows)
+        rows = [(each["origin"], verdict(each["allowed"]), each["pattern"] or "", each["why"]) for each in results]
+        say_table(("origin", "verdict", "by pattern", "why"), rows)
     if not all(result["allowed"] for result in results):
         raise typer.Exit(1)
