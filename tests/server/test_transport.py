@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -382,14 +383,19 @@ def nginx(folder: Path, behind: Server, lines: str) -> Iterator[Server]:
         process.wait(15)
 
 
-#: What docs/server.md tells people to write; the address is that of a client elsewhere, which no test machine has.
-_SAYS = """
-    proxy_set_header Host $http_host;
-    proxy_set_header X-Forwarded-For "$http_x_forwarded_for, 203.0.113.9";
-    proxy_set_header X-Forwarded-Proto {scheme};
-    proxy_set_header X-Forwarded-Host $http_host;
-    proxy_set_header Forwarded "";
-"""
+def documented(scheme: str, client: str = '"203.0.113.9"') -> str:
+    """The lines of docs/server.md by which nginx says who asks; `client` stands for the address of one elsewhere, which no test
+    machine has, and `scheme` for a certificate."""
+    page = (Path(__file__).parents[2] / "docs" / "server.md").read_text("utf-8")
+    found = re.search(r"<!-- file: proxy.conf -->\n```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    lines = "\n".join(line for line in found[1].splitlines() if line.strip().startswith("proxy_set_header"))
+    assert lines.count("$remote_addr") == lines.count("$scheme") == 1
+    return lines.replace("$remote_addr", client).replace("$scheme", scheme)
+
+
+#: As `proxy_add_x_forwarded_for` has it: what the client said first, then the client.
+_APPENDED = '"$http_x_forwarded_for, 203.0.113.9"'
 
 
 def forged() -> list[dict[str, str]]:
@@ -403,14 +409,15 @@ def forged() -> list[dict[str, str]]:
     ]
 
 
-def test_behind_nginx_the_client_is_seen_and_cannot_say_who_he_is(tmp_path: Path, server: Server) -> None:
+@pytest.mark.parametrize("client", ['"203.0.113.9"', _APPENDED], ids=["overwritten", "appended"])
+def test_behind_nginx_the_client_is_seen_and_cannot_say_who_he_is(tmp_path: Path, server: Server, client: str) -> None:
     settings = Settings.read({"proxies": ["127.0.0.1"]})
     (tmp_path / "tls").mkdir()
     (tmp_path / "plain").mkdir()
     with (
         serving(settings, server) as behind,
-        nginx(tmp_path / "tls", behind, _SAYS.format(scheme="https")) as tls,
-        nginx(tmp_path / "plain", behind, _SAYS.format(scheme="http")) as clear,
+        nginx(tmp_path / "tls", behind, documented("https", client)) as tls,
+        nginx(tmp_path / "plain", behind, documented("http", client)) as clear,
     ):
         for headers in forged():
             asked = {"Host": "portal.example", **headers}
@@ -428,7 +435,7 @@ def test_behind_nginx_the_client_is_seen_and_cannot_say_who_he_is(tmp_path: Path
 
 
 def test_behind_nginx_that_is_not_listed_nothing_is_answered_in_the_clear(tmp_path: Path, server: Server) -> None:
-    with serving(NOBODY, server) as behind, nginx(tmp_path, behind, _SAYS.format(scheme="https")) as front:
+    with serving(NOBODY, server) as behind, nginx(tmp_path, behind, documented("https")) as front:
         assert front.get("/page", {"Host": "portal.example"}).status == 308
         assert front.post("/api/x", b"", {"Host": "portal.example"}).code == "https_required"
         assert behind.get("/page").json()["address"] == "127.0.0.1"
