@@ -35,6 +35,7 @@ def serve(
 ) -> None:
     """Run the server until it is stopped."""
     given: dict[str, Any] = {"host": host, "port": port, "workers": workers, "data": str(data) if data else None}
+    given["demo_receiver"] = True if demo else None  # webhooks need somebody who takes them before a newcomer has that
     settings = Settings.load(config, **given)
     address = settings.host, _port(settings.host, settings.port)
     given["port"] = address[1]

@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..gate.errors import SecureDeliveryError
+from ..gate.model import Application
 from ..plugin.protocols import Placing
 from .security_applications import Case
 from .security_finding import Finding, command
 from .security_service import is_loopback
-from .storage_check import check_storage
+from .storage_check import WRITE_ONLY, check_storage
 from .storages import StorageRow
 from .webhook_endpoints import ACTIVE
 
 if TYPE_CHECKING:
     from . import Engine
 
-__all__ = ["of_places"]
+__all__ = ["of_places", "read_in_vain"]
 
 _LONG_GRACE = 86_400_000  # ms: a day is enough for a receiver to be given another secret
-_WRITE_ONLY = "write_only"
 
 
 def of_places(engine: Engine, case: Case, *, check: bool) -> Iterator[Finding]:
@@ -59,30 +59,35 @@ def _storage(engine: Engine, case: Case, row: StorageRow, *, check: bool) -> Ite
         yield case.found("storage_unusable", "medium", what, subject=row.name, page="storages")
         return
     readable = storage.readable if isinstance(storage, Placing) else True
-    if readable and _can_be_write_only(engine, row) and not _is_read(engine, case, row):
+    if read_in_vain(engine, case.application, row):
         what = "New files do not go to this storage and none are in it: it only takes results, and yet it can be read."
-        closed = command("storage", "set", case.key, row.name, "-o", f"{_WRITE_ONLY}=true")
+        closed = command("storage", "set", case.key, row.name, "-o", f"{WRITE_ONLY}=true")
         yield case.found("storage_readable", "low", what, subject=row.name, page="storages", command=closed)
     if check:
         yield from _checked(engine, case, row, readable=readable)
 
 
-def _can_be_write_only(engine: Engine, row: StorageRow) -> bool:
+def read_in_vain(engine: Engine, application: Application, row: StorageRow) -> bool:
+    """Whether a storage can be read although nothing asks for that: it might be one that is only written to, new files do not
+    go there, none are in it, and no alias names it. Raises `StorageFault`, `VaultError`, `ConfigurationError` for one that
+    cannot be opened."""
     provider = engine.storages.providers.get(row.provider)
-    return provider is not None and any(param.name == _WRITE_ONLY for param in provider.params)
-
-
-def _is_read(engine: Engine, case: Case, row: StorageRow) -> bool:
-    """Whether files of it are asked for: because new files go there, some are in it, or an alias names it."""
-    aliased = (target.removeprefix("storage:").partition("/")[0] for target in case.application.aliases.values())
-    if case.application.storage == row.name or row.name in aliased:
-        return True
-    return engine.records.used(case.key, row.id)[0] > 0
+    storage = engine.storages.get(row.id)
+    if provider is None or not any(param.name == WRITE_ONLY for param in provider.params):
+        return False
+    aliased = (target.removeprefix("storage:").partition("/")[0] for target in application.aliases.values())
+    if (
+        not (storage.readable if isinstance(storage, Placing) else True)
+        or application.storage == row.name
+        or row.name in aliased
+    ):
+        return False
+    return engine.records.used(application.api_key, row.id)[0] == 0
 
 
 def _checked(engine: Engine, case: Case, row: StorageRow, *, readable: bool) -> Iterator[Finding]:
     """What a trial of the storage tells. One that is only written to is tried as if it were read too, to see whether it can."""
-    tried = row if readable else replace(row, options={**row.options, _WRITE_ONLY: "false"})
+    tried = row if readable else replace(row, options={**row.options, WRITE_ONLY: "false"})
     try:
         steps = {step.name: step for step in check_storage(engine.storages, tried).steps}
     except SecureDeliveryError:

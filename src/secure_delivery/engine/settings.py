@@ -140,6 +140,11 @@ class Settings:
     webhook_delays: tuple[float, ...] = _setting(
         kinds.delays, (10, 60, 300, 900, 3600, 43_200), "Seconds after each failed try until a webhook is tried again."
     )
+    demo_receiver: bool = _setting(
+        kinds.flag,
+        False,
+        "Offer POST /demo/webhook on this machine, a receiver to try webhooks with; serve --demo switches it on.",
+    )
     webhook_log_days: float = _setting(
         kinds.number(0.001, 3650, float), 7.0, "Days for which deliveries that are over are remembered and can be sent again."
     )
@@ -205,6 +210,14 @@ class Settings:
             return self.portal_url.rstrip("/")
         port = "" if self.port == 80 else f":{self.port}"
         return f"http://{self.portal_host}{port}" if self.portal_host else ""
+
+    @property
+    def demo_webhook(self) -> str:
+        """The address of the receiver for trying webhooks, on this machine itself; empty where there is none."""
+        every = "0.0.0.0"  # noqa: S104 - compared with, not bound to
+        near = {"127.0.0.1": "127.0.0.1", "localhost": "127.0.0.1", every: "127.0.0.1", "::1": "[::1]", "::": "[::1]"}
+        at = near.get(self.host, "") if self.demo_receiver else ""
+        return f"http://{at}:{self.port}/demo/webhook" if at else ""
 
     @property
     def key_file(self) -> Path:

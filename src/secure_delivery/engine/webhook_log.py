@@ -302,6 +302,18 @@ class Deliveries:
             raise no_delivery()
         return _read(row)
 
+    def body(self, name: str, *, application: str) -> bytes | None:
+        """What a delivery tells, as it is sent; None where that is not kept, or cannot be opened. Raises `NotFound`."""
+        query = sa.select(delivery.c.body).where(delivery.c.id == name, delivery.c.application == application)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise no_delivery()
+        try:
+            return None if row.body is None else self._vault.open(row.body, place=_place(application, name, "body"))
+        except VaultError:
+            return None
+
     def tries(self, name: str) -> list[Try]:
         """What came of each try, in their order. One that a process did not survive is missing."""
         query = sa.select(attempt).where(attempt.c.delivery == name).order_by(attempt.c.number)

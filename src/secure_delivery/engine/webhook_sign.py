@@ -90,6 +90,12 @@ def headers(event_id: str, timestamp: int, body: bytes, keys: Sequence[str]) -> 
     )
 
 
+def told_headers(event_id: str, timestamp: int) -> tuple[tuple[str, str], ...]:
+    """The headers of a try, for who looks at the log. Without signatures: for minutes they would do for another sending."""
+    told = headers(event_id, timestamp, b"", ("",))
+    return tuple((name, "(not shown)" if name.lower().endswith("-signature") else value) for name, value in told)
+
+
 # ---------------------------------------------------------------------------------------------------------------- bodies
 
 

@@ -217,7 +217,7 @@ class Webhooks:
     def _try(self, claim: Claim) -> Outcome:
         started = self.log.now()
         try:
-            outcome = self._sent(claim)
+            outcome = self._sent(claim, started // 1000)
         except Exception:  # it is written down as a try like any other, so that it ends at some time
             logger.exception("webhook delivery %s", claim.id)
             outcome = Outcome(status=None, answer="This server failed.")
@@ -232,8 +232,9 @@ class Webhooks:
         self._tried(claim.application, "delivered" if outcome.delivered else "failed" if again is not None else "given_up")
         return outcome
 
-    def _sent(self, claim: Claim) -> Outcome:
-        """Sign and send. Who held the delivery for so long that the lease may end meanwhile sends nothing."""
+    def _sent(self, claim: Claim, timestamp: int) -> Outcome:
+        """Sign and send, with the second that the log tells of this try. Who held the delivery for so long that the lease may
+        end meanwhile sends nothing."""
         if self.log.now() + self._sender.seconds * 1000 >= claim.ends:
             return Outcome(status=None, answer="This server was too slow.")
         try:
@@ -242,7 +243,7 @@ class Webhooks:
             return Outcome(status=None, answer="There is no such webhook any more.", final=True)
         if not url:
             return Outcome(status=None, answer="The webhook is switched off.", final=True)
-        fields = headers(claim.event_id, int(self._clock()), claim.body, keys)
+        fields = headers(claim.event_id, timestamp, claim.body, keys)
         return self._sender.send(url, fields, claim.body)
 
     def _address(self, claim: Claim) -> tuple[str, list[str]]:

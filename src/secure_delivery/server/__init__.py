@@ -26,6 +26,7 @@ from .capabilities_api import CapabilitiesAPI
 from .cors import AccessLog, Preflights
 from .counting import Counting
 from .delivery import Delivery
+from .demo_receiver import DemoReceiver
 from .file_api import FileAPI
 from .hot import Hot
 from .http import Context, Denied, on_crash, on_denied, on_disconnect, on_fault, on_http
@@ -110,6 +111,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             *_only("/api/v1/webhooks/{webhook}", webhooks.one, "GET", "PATCH", "DELETE"),
             *_only("/api/v1/webhooks/{webhook}/rotate", webhooks.rotate, "POST"),
             *_only("/api/v1/webhooks/{webhook}/test", webhooks.test, "POST"),
+            *(_only("/demo/webhook", DemoReceiver(context).take, "POST") if engine.settings.demo_webhook else ()),
             *_only("/process", process.run, "POST"),
             *_only("/prefetch", picker.prefetch, "POST"),
             *_only("/folder/list", picker.listing, "POST"),

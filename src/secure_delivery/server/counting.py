@@ -32,7 +32,7 @@ PORTAL = "portal"
 _FIRST = {
     **dict.fromkeys(("multipart", "tus", "store", "process", "prefetch", "folder", "recording", "auth"), UPLOAD),
     "v2": PREVIEWS_API,
-    **dict.fromkeys(("", "health", "metrics", "static", "upload"), OTHER),
+    **dict.fromkeys(("", "health", "metrics", "static", "upload", "demo"), OTHER),
 }
 #: By the second segment, below `api`.
 _SECOND = {"store": UPLOAD, "file": FILE_API, "v1": API}

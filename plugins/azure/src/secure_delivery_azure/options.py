@@ -110,7 +110,7 @@ PARAMS = (
         "insecure",
         boolean(),
         default=False,
-        says="Let files and signatures travel by plain http. Only for tests and networks of your own.",
+        says="Let files and signatures travel by plain http: only for a storage on this machine.",
     ),
     Param(
         "write_only",

@@ -64,7 +64,7 @@ _PLACE = (
         "insecure",
         boolean(),
         default=False,
-        says="Let files and signatures travel by plain http. Only for tests and networks of your own.",
+        says="Let files and signatures travel by plain http: only for a storage on this machine.",
     ),
     # None: as the provider is likely to want it.
     Param("path_style", boolean(), default=None, says="Write the bucket into the path of addresses, not into the host."),
