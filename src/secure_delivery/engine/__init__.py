@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..gate.errors import ConfigurationError, VaultError
 from ..gate.model import Limits
@@ -179,7 +180,8 @@ def _webhooks(
     sender = Sender(
         seconds=settings.webhook_seconds,
         https_only=settings.webhook_https_only,
-        allow=settings.webhook_allow,
+        # An entry with a port opens that port, and that address only.
+        allow=(*settings.webhook_allow, *filter(None, [urlsplit(settings.demo_webhook).netloc])),
         ports=(80, 443, *settings.webhook_ports),
     )
     return Webhooks(
