@@ -355,6 +355,15 @@ def _moment(ms: int) -> str:
     return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@app.command("revoke-secrets")
+def revoke_secrets(api_key: Key, config: Config = None, as_json: AsJson = False) -> None:
+    """End the grace of a rotation now: signatures of all secrets but the newest stop working everywhere."""
+    with engine_for(config) as engine:
+        known_application(engine, api_key)
+        application = engine.administration.end_grace(CLI, api_key)
+    _show(application, as_json=as_json)
+
+
 @app.command("rotate-secret")
 def rotate_secret(
     api_key: Key,

@@ -253,7 +253,7 @@ ROOM = Room(
         ),
         Action(
             path=f"{_ONE}/secrets/revoke", do=_revoke, on=f"{_ONE}/secrets", scope=SECRETS, fresh=True,
-            command="app end-grace", says="Have the older secrets stop counting at once.",
+            command="app revoke-secrets", says="Have the older secrets stop counting at once.",
         ),
         Action(
             path=f"{_ONE}/delete", do=_delete, on=f"{_ONE}/settings", scope=SECRETS, fresh=True, command="app delete",
