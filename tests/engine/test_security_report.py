@@ -303,8 +303,7 @@ def test_a_grace_that_runs_is_told_until_it_is_ended_or_over(house: House) -> No
     house.offset = 3601
     assert house.of("secret_grace") == []
     house.offset = 0
-    house.engine.administration.end_grace(CLI, key)
-    assert house.of("secret_grace") == []
+    house.mended_by_its_command("secret_grace")
 
 
 @finds("application_unreadable")

@@ -163,7 +163,8 @@ def _secrets(case: Case) -> Iterator[Finding]:
         if secret.state is SecretState.VERIFY_ONLY:
             end = f"{dt.datetime.fromtimestamp(secret.until or 0, dt.UTC):%Y-%m-%d %H:%M}"
             what = f"A secret of before still counts until {end} UTC."
-            yield case.found("secret_grace", "low", what, subject=secret.id, page="secrets")
+            end_now = command("app", "revoke-secrets", case.key)
+            yield case.found("secret_grace", "low", what, subject=secret.id, page="secrets", command=end_now)
             continue
         age = case.now - case.created.get(secret.id, int(case.now * 1000)) / 1000
         if age > _YEAR:

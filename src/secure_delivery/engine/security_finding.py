@@ -137,8 +137,7 @@ CODES: dict[str, Code] = {
         ("low",),
         "An old secret still counts, because its grace period runs.",
         "If it was rotated because somebody has it, they can sign until then.",
-        "Wait for the end, or end it in the portal once everything signs with the new one. Rotating again without grace ends "
-        "the old secret at once, and the present one with it.",
+        "Wait for the end, or revoke it once everything signs with the new one.",
     ),
     # -- how policies are read
     "regex_search": Code(
