@@ -356,8 +356,11 @@ def test_previews_of_others_are_not_there(server: Server, world: Outside, client
     assert other.call("GET", f"/v2/previews/?cursor={job}").status in (400, 404)
 
 
-def test_results_of_a_secured_application_open_by_their_addresses(server: Server, world: Outside) -> None:
-    secured = Client(server, require_policy=True)
+@pytest.mark.parametrize("switches", [{"require_policy": True}, {"required": ("delivery",)}], ids=["all", "deliveries"])
+def test_results_of_a_secured_application_open_by_their_addresses(
+    server: Server, world: Outside, switches: dict[str, Any]
+) -> None:
+    secured = Client(server, **switches)
     answer = secured.preview(world.url("/photo.jpg"), sizes=["30"])
     path = path_of(server, answer["preview"]["url"])
     assert server.get(path).status == 200

@@ -191,3 +191,7 @@ def test_a_secured_application_wants_a_policy_for_it(server: Server, clip: bytes
     assert server.get(f"/video_convert/{answer['uuid']}").status == 403
     playlist = server.get(f"/video_convert=preset:hls.variant/{signed.as_task()}/{link.handle}")
     assert playlist.status == 400
+    halfway = server.application(required=("delivery",))
+    link = server.put(halfway, clip, "halfway.mp4")
+    playlist = server.get(f"/video_convert=preset:hls.variant/{link.handle}")
+    assert (playlist.status, playlist.code) == (400, "bad_request"), "its pieces would not be delivered without a policy"
