@@ -23,12 +23,12 @@ SERVER = os.environ.get("SECURE_DELIVERY_TEST_POSTGRES", "postgresql+psycopg://p
 def measure(effort: Effort, tick: Tick) -> list[Row]:
     """The rows of this suite."""
     with ExitStack() as stack:
-        more = {name: {"database": stack.enter_context(_database())} for name in ("few", "many")}
+        more = {name: {"database": stack.enter_context(fresh_database())} for name in ("few", "many")}
         return measured(NAME, "PostgreSQL", more, effort, tick)
 
 
 @contextmanager
-def _database() -> Iterator[str]:
+def fresh_database() -> Iterator[str]:
     """The URL of an empty database, which goes again."""
     try:
         import psycopg

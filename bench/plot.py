@@ -15,7 +15,7 @@ from report import RESULTS
 mpl.use("Agg")  # no screen is needed, so none is looked for
 from matplotlib import pyplot as plt
 
-_FILES = ("uploads", "sending", "lookups", "lookups_postgres")
+_FILES = ("uploads", "sending", "lookups", "lookups_postgres", "browsing", "browsing_postgres")
 _MET, _MISSED, _OTHER, _NAIVE = "#2f7d5b", "#b4452f", "#8a8f98", "#c9a24b"
 
 

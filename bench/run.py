@@ -27,11 +27,13 @@ SUITES = (
     "sending",
     "lookups",
     "lookups_postgres",
+    "browsing",
+    "browsing_postgres",
     "jobs",
     "previewing",
 )
 #: Several suites by one name.
-GROUPS = {"files": ("uploads", "sending", "lookups", "lookups_postgres")}
+GROUPS = {"files": ("uploads", "sending", "lookups", "lookups_postgres", "browsing", "browsing_postgres")}
 
 
 def _arguments() -> argparse.Namespace:
@@ -41,7 +43,7 @@ def _arguments() -> argparse.Namespace:
         action="append",
         choices=[*SUITES, *GROUPS],
         metavar="NAME",
-        help=f"one of {', '.join(SUITES)}; files for the last four; repeat it",
+        help=f"one of {', '.join(SUITES)}; files for the six of stored files; repeat it",
     )
     parser.add_argument("--megabytes", type=int, metavar="N", help="MiB of the large upload, 1024 unless told otherwise")
     parser.add_argument("--rows", type=int, metavar="N", help="files of the large database, 1,000,000 unless told otherwise")
