@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..engine import Engine
+from ..engine.audit import CLI
 from ..engine.job_records import ENDED, OPEN, Job
 from ..gate.errors import ConfigurationError
 from .output import AsJson, Config, engine_for, err, out, say, say_json, say_table
@@ -92,18 +93,41 @@ def show(job_id: _Id, config: Config = None, as_json: AsJson = False) -> None:
 
 
 @app.command("retry")
-def retry(job_id: _Id, config: Config = None) -> None:
-    """Queue a job again that failed or was cancelled."""
+def retry(
+    job_id: Annotated[str, typer.Argument(metavar="[JOB]", help="Id of the job.")] = "",
+    given_up: Annotated[
+        bool, typer.Option("--given-up", help="All jobs of --app that ended their worker each time, instead of one.")
+    ] = False,
+    application: Annotated[str | None, typer.Option("--app", help="API key, for --given-up.")] = None,
+    config: Config = None,
+) -> None:
+    """Queue a job again that failed or was cancelled, or all that were given up."""
+    if given_up != (application is not None) or given_up == bool(job_id):
+        raise ConfigurationError("name one JOB, or --given-up with --app")
     with engine_for(config) as engine:
-        say("state", engine.jobs.retry(job_id).state)
+        if application is not None:
+            say("queued again", engine.job_changes.retry_given_up(CLI, application))
+            return
+        job = engine.jobs.jobs.get(job_id)
+        say("state", engine.job_changes.retry(CLI, job.application, job.id).state)
 
 
 @app.command("cancel")
 def cancel(job_id: _Id, config: Config = None) -> None:
     """End a job that waits; one that runs is given up at its next step."""
     with engine_for(config) as engine:
-        job = engine.jobs.cancel(job_id)
+        found = engine.jobs.jobs.get(job_id)
+        job = engine.job_changes.cancel(CLI, found.application, found.id)
         say("state", "cancelling" if job.cancelling and job.state == "started" else job.state)
+
+
+@app.command("delete")
+def delete(job_id: _Id, config: Config = None) -> None:
+    """Forget a job that has ended. Its results stay where they are."""
+    with engine_for(config) as engine:
+        job = engine.jobs.jobs.get(job_id)
+        engine.job_changes.delete(CLI, job.application, job.id)
+        say("deleted", job.id)
 
 
 @app.command("audit")

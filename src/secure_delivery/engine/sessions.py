@@ -79,8 +79,9 @@ class Sessions:
         connection.execute(sa.delete(session).where(session.c.account == account, session.c.id.not_in(kept)))
         return token
 
-    def find(self, token: str, *, stage: str = FULL) -> Session | None:
-        """The session of a token, or None when it is over, not of this stage, or its account cannot be used any more."""
+    def find(self, token: str, *, stage: str = FULL, using: bool = True) -> Session | None:
+        """The session of a token, or None when it is over, not of this stage, or its account cannot be used any more. Only what
+        somebody does counts as use: what a page asks for by itself is not `using` it."""
         if not is_token(token):
             return None
         now, session = self._now(), tables.session
@@ -92,7 +93,7 @@ class Sessions:
         found = _session(row)
         if not found.account.usable:
             return None
-        if now - row.used >= _TOUCH:
+        if using and now - row.used >= _TOUCH:
             with self._database.write() as connection:
                 connection.execute(sa.update(session).where(session.c.id == row.id).values(used=now))
         return found

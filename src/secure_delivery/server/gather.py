@@ -11,7 +11,7 @@ hold for watermarks and members of lists as for the main source). Must not know:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlsplit
 
@@ -67,27 +67,14 @@ class Gatherer:
         if source.kind is SourceKind.HANDLE:
             return Named(handle=source.text)
         if source.kind is SourceKind.EXTERNAL:
-            return self._stored(request, source.text) or _outside(source.text)
+            return stored_source(source.text, self._own(request)) or _outside(source.text)
         if source.kind is SourceKind.ALIAS:
             return self._alias(application, source.text)
         return Named(handle="")
 
-    def _stored(self, request: Request, url: str) -> Named | None:
-        """The stored file that a URL of our own names, with the credential in it; None for URLs of others."""
-        if _authority(url) not in self._own(request):
-            return None
-        parts = urlsplit(url)
-        found = _FILE_PATH.fullmatch(parts.path)
-        if found is not None:
-            return Named(handle=found[1], signed=_only_signed(signed_from_query(parts.query)))
-        inner = parse(parts.path)
-        if inner.tasks or inner.source is None or inner.source.kind is not SourceKind.HANDLE:
-            raise TaskURLError(public="A URL of this server names a stored file as a source, not another transformation.")
-        return Named(handle=inner.source.text, signed=_only_signed(inner.signed, signed_from_query(parts.query)))
-
     def made_here(self, request: Request, source: Source) -> TaskURL | None:
         """The transformation that a URL of our own names; None for every other source."""
-        if source.kind is not SourceKind.EXTERNAL or _authority(source.text) not in self._own(request):
+        if source.kind is not SourceKind.EXTERNAL or authority(source.text) not in self._own(request):
             return None
         parts = urlsplit(source.text)
         if _FILE_PATH.fullmatch(parts.path):
@@ -101,7 +88,7 @@ class Gatherer:
     def _own(self, request: Request) -> set[str | None]:
         """Hosts, with their ports where these are unusual, whose URLs mean files of this server."""
         handed_out = self._context.base_url(request)  # which names the host that a proxy was asked for
-        return {_authority(str(request.url)), _authority(handed_out), *self._context.engine.settings.own_hosts} - {None}
+        return {authority(str(request.url)), authority(handed_out), *self._context.engine.settings.own_hosts} - {None}
 
     def _alias(self, application: Application | None, text: str) -> Named:
         alias, _, path = text.partition("/")
@@ -175,6 +162,21 @@ class Gatherer:
         )
 
 
+def stored_source(url: str, own: Container[str | None]) -> Named | None:
+    """The stored file that a URL of our own names, with the credential in it; None for URLs of others. `own` are the hosts,
+    with unusual ports (`authority`), whose URLs are ours. Raises `TaskURLError` for one that names no file."""
+    if authority(url) not in own:
+        return None
+    parts = urlsplit(url)
+    found = _FILE_PATH.fullmatch(parts.path)
+    if found is not None:
+        return Named(handle=found[1], signed=_only_signed(signed_from_query(parts.query)))
+    inner = parse(parts.path)
+    if inner.tasks or inner.source is None or inner.source.kind is not SourceKind.HANDLE:
+        raise TaskURLError(public="A URL of this server names a stored file as a source, not another transformation.")
+    return Named(handle=inner.source.text, signed=_only_signed(inner.signed, signed_from_query(parts.query)))
+
+
 def _outside(text: str) -> Named:
     url = read_url(text).url
     return Named(url=url, told=url)
@@ -186,7 +188,7 @@ def _only_signed(*found: SignedPolicy | None) -> SignedPolicy | None:
     return shown if isinstance(shown, SignedPolicy) else None
 
 
-def _authority(url: str) -> str | None:
+def authority(url: str) -> str | None:
     """Host and port of a URL, without the port that its scheme implies; None where there is no host."""
     try:
         parts = urlsplit(url)

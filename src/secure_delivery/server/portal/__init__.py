@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..http import Context
 from ..transport import peer_of
-from . import applications, entry, pictures, start
+from . import applications, entry, jobs, pictures, start
 from .door import Door
 from .frame import API, Room
 from .render import Renderer
@@ -28,7 +28,7 @@ from .statics import answer as static
 __all__ = ["ROOMS", "Portal"]
 
 #: Every room, in the order of the list of the API.
-ROOMS: tuple[Room, ...] = (entry.ROOM, start.ROOM, applications.ROOM, pictures.ROOM)
+ROOMS: tuple[Room, ...] = (entry.ROOM, start.ROOM, applications.ROOM, pictures.ROOM, jobs.ROOM)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

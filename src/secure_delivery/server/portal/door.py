@@ -154,7 +154,7 @@ class Door:
         """An endpoint that answers for itself."""
 
         async def answer(request: Request) -> Response:
-            ask = await self._ask(request, raw.scope, api=api, body=False)
+            ask = await self._ask(request, raw.scope, api=api, body=False, using=not raw.by_itself)
             return await raw.answer(request, ask)
 
         return self._guarded(answer, api=api)
@@ -181,10 +181,10 @@ class Door:
 
         return answer
 
-    async def _ask(self, request: Request, scope: str | None, *, api: bool, body: bool = True) -> Ask:
+    async def _ask(self, request: Request, scope: str | None, *, api: bool, body: bool = True, using: bool = True) -> Ask:
         engine = self._context.engine
         peer = peer_of(request.scope, engine.settings)
-        visitor = await self._context.run(lambda: visitor_of(engine, request, peer.address, tokens=api))
+        visitor = await self._context.run(lambda: visitor_of(engine, request, peer.address, tokens=api, using=using))
         given = Fields()
         changing = request.method not in _SAFE
         if changing and body:
@@ -247,7 +247,8 @@ class Door:
 
     async def _done(self, request: Request, ask: Ask, done: Done) -> Response:
         if done.page:
-            response = await self._page(request, ask, done.page, done.title, done.values, status=done.status)
+            given = _repeated(ask.given)  # what is shown stands beside the form it came from
+            response = await self._page(request, ask, done.page, done.title, done.values, status=done.status, given=given)
         else:
             response = Response(None, 303, PAGE_HEADERS | {"location": _within(done.to)})
             if done.note:

@@ -132,7 +132,7 @@ class Action:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raw:
     """An endpoint that answers for itself: files, streams. It is called for visitors with `scope` only, and changing ones with
-    a token against forgery."""
+    a token against forgery. One that pages ask `by_itself`, with nobody doing anything, keeps no session from ending."""
 
     path: str
     method: str
@@ -140,6 +140,7 @@ class Raw:
     says: str
     scope: str = READ
     command: str = ""
+    by_itself: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

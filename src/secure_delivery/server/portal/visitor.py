@@ -80,9 +80,9 @@ class Visitor:
         return Actor(id=self.account.id, name=self.account.login, means=self.means, address=self.address)
 
 
-def visitor_of(engine: Engine, request: Request, address: str, *, tokens: bool) -> Visitor | None:
+def visitor_of(engine: Engine, request: Request, address: str, *, tokens: bool, using: bool = True) -> Visitor | None:
     """Who sends a request; None for nobody. With `tokens`, a program may. Raises `TokenRefused` for a bad token: it never
-    falls back to a cookie."""
+    falls back to a cookie. What is not `using` a session does not keep it from ending."""
     shown = request.headers.getlist("authorization")
     if shown and tokens:
         scheme, _, text = shown[0].partition(" ")
@@ -92,7 +92,7 @@ def visitor_of(engine: Engine, request: Request, address: str, *, tokens: bool) 
         token, account = found
         return Visitor(account=account, scopes=frozenset(token.scopes), means=token.id, address=address)
     text = request.cookies.get(SESSION_COOKIE, "")
-    session = engine.people.sessions.find(text)
+    session = engine.people.sessions.find(text, using=using)
     if session is None:
         return None
     return Visitor(
