@@ -156,6 +156,15 @@ def test_near_is_only_what_comes_from_this_machine_all_the_way(
     assert (refusal(peer, "GET", api=True, location="") is None) is near
 
 
+@pytest.mark.parametrize(
+    "headers", [x("203.0.113.9"), x("203.0.113.9", "http"), x("rubbish", "https"), x("203.0.113.9", "wss")]
+)
+def test_tls_between_the_proxy_and_us_says_nothing_of_the_client(headers: Headers) -> None:
+    peer = peer_of(scope(PROXY, headers, scheme="https"), LISTED)
+    assert peer.scheme == "http" and refusal(peer, "POST", api=True, location="") is not None
+    assert peer_of(scope(PROXY, [], scheme="https"), LISTED).scheme == "https"
+
+
 def test_a_listed_proxy_is_answered_for_itself_and_not_for_others() -> None:
     assert plain_http(peer_of(scope(PROXY, []), LISTED))  # a look at whether we are there
     for headers in (x("203.0.113.9", "http"), x("203.0.113.9"), x("unknown"), [("Via", "1.1 us")]):

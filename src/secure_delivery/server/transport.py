@@ -74,7 +74,7 @@ def peer_of(scope: Mapping[str, Any], settings: Settings) -> Peer:
             first, hop, loopback = client_of(address, chain, lambda one: _within(one, listed))
             address, scheme, host = first, hop.scheme or "http", hop.host or host
         except Malformed:
-            scheme, loopback = "http", False
+            scheme = "http"  # and not near, since something was told
     return Peer(
         address=str(address) if address is not None else str(client[0]) if client else "",
         scheme=scheme,
