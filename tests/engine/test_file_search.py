@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -487,6 +488,34 @@ def test_a_page_is_read_from_an_index_in_its_order_without_sorting(
     assert index in walk
     assert "B-TREE" not in walk
     assert "Sort" not in walk
+
+
+def test_a_writer_does_not_wait_for_who_looks(database: Database) -> None:
+    fill(database, [file(f"h{number}", uploaded=number) for number in range(20)])
+    written: list[str] = []
+
+    def write(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not written and "FROM file" in statement:  # in the midst of a page
+            written.append("begun")
+            writer = threading.Thread(target=add)
+            writer.start()
+            writer.join(60)
+
+    def add() -> None:
+        with database.write() as connection:
+            connection.execute(sa.insert(tables.file).values(**asdict(file("new", uploaded=99))))
+        written.append("done")
+
+    look = search(database)
+    look.page(SHOP, text="nothing has this")
+    sa.event.listen(database.engine, "after_cursor_execute", write)
+    try:
+        found = handles(look, text=".png")
+    finally:
+        sa.event.remove(database.engine, "after_cursor_execute", write)
+    assert written == ["begun", "done"]
+    assert "new" not in found, "a page is of one moment"
+    assert handles(look)[0] == "new"
 
 
 def test_files_of_an_older_release_are_found_in_every_order(database_url: str) -> None:
