@@ -5,9 +5,7 @@ Knows: which figures make a row, how numbers are shown. Must not know: how they 
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -17,7 +15,7 @@ import typer
 from rich.text import Text
 
 from ..engine import figures
-from ..engine.figures import By, Figure, Stored, starts
+from ..engine.figures import By, Figure, Stored, moment, starts
 from ..gate.errors import ConfigurationError
 from .output import AsJson, Config, engine_for, known_application, say_json, say_table
 
@@ -61,30 +59,18 @@ def usage(
         found = engine.figures.series(times, since=rows[0], until=now + 1, application=application, each=as_csv or as_json)
         stored = engine.figures.stored(application)
     if as_csv:
-        typer.echo(_csv(found), nl=False)
+        typer.echo(figures.as_csv(found), nl=False)
     elif as_json:
         say_json(
             {
                 "by": times,
-                "figures": [figure._asdict() | {"at": _iso(figure.at)} for figure in found],
+                "figures": [figure._asdict() | {"at": moment(figure.at)} for figure in found],
                 "stored": [one._asdict() for one in stored],
             }
         )
     else:
         _show(rows, found, times)
         _show_stored(stored)
-
-
-def _iso(at: int) -> str:
-    return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _csv(found: Sequence[Figure]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")  # RFC 4180
-    writer.writerow(("time", "application", "figure", "label", "value"))
-    writer.writerows((_iso(figure.at), figure.application, figure.name, figure.label, figure.value) for figure in found)
-    return text.getvalue()
 
 
 def _show(rows: Sequence[int], found: Sequence[Figure], by: By) -> None:

@@ -6,7 +6,9 @@ figures are shown.
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -17,7 +19,7 @@ from . import tables
 from .database import Database
 from .usage import DAY, EVER, HOUR
 
-__all__ = ["BYS", "NAMES", "By", "Figure", "Figures", "Stored", "starts"]
+__all__ = ["BYS", "NAMES", "By", "Figure", "Figures", "Stored", "as_csv", "moment", "starts"]
 
 By: TypeAlias = Literal["hour", "day", "month"]
 BYS: tuple[By, ...] = get_args(By)
@@ -32,6 +34,7 @@ PREVIEWS = "previews"
 WEBHOOKS = "webhooks"
 POLICIES = "policies"
 WOULD_REFUSE = "would_refuse"
+SIGNED = "signed"
 
 #: Every figure, and what its label says.
 NAMES = {
@@ -46,6 +49,7 @@ NAMES = {
     POLICIES: "policies that were let in by the time they had left: hour, day, week, year, longer; and global ones",
     WOULD_REFUSE: "requests let in without a credential that is thought of as required, by kind: upload, delivery, conversion, "
     "metadata",
+    SIGNED: "policies signed for people, by where: portal",
 }
 
 _F = tables.figure
@@ -111,6 +115,20 @@ class Figures:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return sorted(Figure(row[0] // 1000, row[1], row[2], row[3], int(row[4])) for row in rows)
+
+
+def as_csv(found: Sequence[Figure]) -> str:
+    """Figures as CSV (RFC 4180). Nothing in it was chosen by a client."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(("time", "application", "figure", "label", "value"))
+    writer.writerows((moment(figure.at), figure.application, figure.name, figure.label, figure.value) for figure in found)
+    return text.getvalue()
+
+
+def moment(at: int) -> str:
+    """Seconds since the epoch as RFC 3339 says them."""
+    return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _sums(found: Sequence[Figure], by: By) -> list[Figure]:

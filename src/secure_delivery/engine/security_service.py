@@ -52,10 +52,10 @@ def _owners(engine: Engine) -> Iterator[Finding]:
     for account in owners:
         if not account.totp:
             what = "This owner signs in with a password alone."
-            yield found("owner_without_second_factor", "medium", what, subject=account.login, link="accounts")
+            yield found("owner_without_second_factor", "medium", what, subject=account.login, link="people")
     if len(owners) == 1:
         another = command("user", "add", "another.owner@example.org", "--role", OWNER)
-        yield found("single_owner", "low", subject=owners[0].login, link="accounts", command=another)
+        yield found("single_owner", "low", subject=owners[0].login, link="people", command=another)
 
 
 def _invitations_and_tokens(engine: Engine) -> Iterator[Finding]:
@@ -65,7 +65,7 @@ def _invitations_and_tokens(engine: Engine) -> Iterator[Finding]:
         if account.invited and now - account.created > INVITATION_HOURS * 3_600_000:
             what = f"Invited {_days(now - account.created)} ago, and has not come yet; the link is over."
             gone = command("user", "remove", account.login)
-            yield found("invitation_open", "low", what, subject=account.login, link="accounts", command=gone)
+            yield found("invitation_open", "low", what, subject=account.login, link="people", command=gone)
     for token in engine.people.tokens.of():
         if token.account not in accounts or (token.expires is not None and token.expires <= now):
             continue

@@ -19,7 +19,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..http import Context
 from ..transport import peer_of
-from . import applications, entry, jobs, pictures, start
+from . import (
+    applications,
+    debugger,
+    entry,
+    health,
+    jobs,
+    pictures,
+    playground,
+    policies,
+    security,
+    start,
+    storages,
+    usage,
+    webhooks,
+    whitelists,
+)
 from .door import Door
 from .frame import API, Room
 from .render import Renderer
@@ -28,7 +43,22 @@ from .statics import answer as static
 __all__ = ["ROOMS", "Portal"]
 
 #: Every room, in the order of the list of the API.
-ROOMS: tuple[Room, ...] = (entry.ROOM, start.ROOM, applications.ROOM, pictures.ROOM, jobs.ROOM)
+ROOMS: tuple[Room, ...] = (
+    entry.ROOM,
+    start.ROOM,
+    applications.ROOM,
+    whitelists.ROOM,
+    policies.ROOM,
+    debugger.ROOM,
+    pictures.ROOM,
+    playground.ROOM,
+    storages.ROOM,
+    jobs.ROOM,
+    webhooks.ROOM,
+    usage.ROOM,
+    health.ROOM,
+    security.ROOM,
+)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

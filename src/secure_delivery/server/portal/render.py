@@ -18,6 +18,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ...engine.account_rows import ACCOUNTS, READ
+from ...engine.figures import By
+from ..plots import Series, plot, short
 from .frame import Ask
 from .statics import address_of
 
@@ -36,12 +38,14 @@ WITHIN = (
     ("Secrets", "/secrets"),
     ("Whitelists", "/whitelists"),
     ("Policies", "/policies"),
+    ("Debugger", "/debugger"),
     ("Files", "/files"),
     ("Playground", "/playground"),
     ("Storage", "/storages"),
     ("Jobs", "/jobs"),
     ("Webhooks", "/webhooks"),
     ("Usage", "/usage"),
+    ("Security", "/security-report"),
 )
 
 
@@ -65,7 +69,7 @@ class Renderer:
             "plain": lambda number: f"{number:g}",
             "segment": lambda text: quote(str(text), safe=""),
         }
-        self._environment.globals |= {"static": address_of, "name_of": _name_of, **more}
+        self._environment.globals |= {"static": address_of, "name_of": _name_of, "plot": _plot, **more}
 
     def page(
         self, template: str, ask: Ask, *, title: str, values: Mapping[str, Any], csrf: str, note: str, where: str, **told: Any
@@ -102,6 +106,21 @@ class Renderer:
         return Markup('<time datetime="{}">{}</time>').format(at.strftime("%Y-%m-%dT%H:%M:%SZ"), said)
 
 
+def _plot(values: Mapping[str, Any], times: Sequence[int], by: By) -> Markup:
+    """A plot of plain values. What is drawn escapes every text (`plots`)."""
+    series = [Series(name=each["name"], values=each["values"]) for each in values["series"]]
+    drawn = plot(
+        series,
+        times,
+        title=values["title"],
+        name=f"plot-{values['name'].replace('_', '-')}",
+        by=by,
+        kind="bar",
+        unit=values["unit"],
+    )
+    return Markup(drawn)  # noqa: S704
+
+
 def _name_of(ask: Ask) -> str:
     """What the application of a page is called."""
     found = ask.engine.records.application(ask.path["key"])
@@ -110,8 +129,6 @@ def _name_of(ask: Ask) -> str:
 
 def size(count: float | None) -> str:
     """Bytes in few letters."""
-    from ..plots import short
-
     return "unknown" if count is None else short(count, "bytes")
 
 
