@@ -24,6 +24,7 @@ from . import (
     security,
     serve,
     storage,
+    transform,
     usage,
     vault,
     webhooks,
@@ -46,6 +47,7 @@ cli.command("worker")(worker.worker)
 cli.add_typer(applications.app, name="app")
 cli.command("sign")(policies.sign)
 cli.command("verify")(policies.verify)
+cli.command("transform")(transform.transform)
 cli.command("explain")(policies.explain_url)
 cli.add_typer(policies.whitelist, name="whitelist")
 cli.command("store")(files.store)

@@ -56,6 +56,7 @@ from .settings import Settings
 from .sources import Folders, Objects
 from .storages import Storages
 from .streams import Streams
+from .tryout import Tryout
 from .uploads import Uploads
 from .usage import Usage
 from .vault import Vault
@@ -86,6 +87,7 @@ class Engine:
     housekeeping: Housekeeping
     renditions: Renditions
     pictures: FilePictures
+    tryout: Tryout
     sandbox: Sandbox
     fetched: FetchedFiles
     folders: Folders
@@ -398,6 +400,7 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         guard=fetcher.guard,
     )
     who = people(settings, database, vault, clock)
+    fetched = FetchedFiles(fetcher, _private_folder(data / "fetched"), keep=settings.fetch_keep, clock=clock)
     return Engine(
         settings=settings,
         registry=registry,
@@ -423,8 +426,9 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Engi
         ),
         renditions=renditions,
         pictures=FilePictures(registry, files, Previews(registry, sandbox, None), renditions, data / "work"),
+        tryout=Tryout(files, fetched, renditions, usage, places=max(1, settings.decoders // 2), max_bytes=settings.max_bytes),
         sandbox=sandbox,
-        fetched=FetchedFiles(fetcher, _private_folder(data / "fetched"), keep=settings.fetch_keep, clock=clock),
+        fetched=fetched,
         folders=Folders(settings.folders),
         objects=Objects(storages, _private_folder(data / "work")),
         webhooks=webhooks,

@@ -254,7 +254,8 @@ def link_of(application: Application, chain: Chain, *, expires_in: int, now: flo
 
 
 def _calls(chain: Chain) -> frozenset[Call]:
-    return chain.plan.calls if chain.tasks else frozenset({Call.READ})
+    as_it_is = not chain.tasks and chain.source is not None and chain.source.kind is SourceKind.HANDLE
+    return frozenset({Call.READ}) if as_it_is else chain.plan.calls
 
 
 # ------------------------------------------------------------------------------------------------------------- results

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...engine.figures import REQUESTS
+from ...engine.figures import REQUESTS, RESULTS
 from ...engine.preview_job import KIND as PREVIEW
 from .applications import ROOM as APPLICATIONS
 from .applications import summary
@@ -16,10 +16,10 @@ from .frame import Ask, Room, View
 
 
 def _transformed(ask: Ask, key: str) -> bool:
-    """Whether anything was ever transformed for an application."""
+    """Whether anything was ever transformed for an application, by an address or in the playground."""
     ask.engine.usage.flush()
-    wanted = (key, REQUESTS, "transformation")
-    return any((each.application, each.name, each.label) == wanted for each in ask.engine.figures.totals(each=True))
+    mine = [each for each in ask.engine.figures.totals(each=True) if each.application == key]
+    return any(each.name == RESULTS or (each.name, each.label) == (REQUESTS, "transformation") for each in mine)
 
 
 def _start(ask: Ask) -> Mapping[str, Any]:
