@@ -37,20 +37,21 @@ export function say(text) {
   place.textContent = text;
 }
 
-for (const button of document.querySelectorAll("button[data-copy]")) {
-  button.hidden = false;
-  button.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(button.dataset.copy);
-      say("Copied");
-      const before = button.textContent;
-      button.textContent = "Copied";
-      setTimeout(() => (button.textContent = before), 1500);
-    } catch {
-      say("Copying is not allowed here");
-    }
-  });
-}
+// Copy buttons are of use with a script only; scripts may add more of them at any time.
+for (const button of document.querySelectorAll("button[data-copy]")) button.hidden = false;
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("button[data-copy]");
+  if (!button) return;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    say("Copied");
+    button.dataset.label ??= button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = button.dataset.label), 1500);
+  } catch {
+    say("Copying is not allowed here");
+  }
+});
 
 for (const time of document.querySelectorAll("time[datetime]")) {
   const moment = new Date(time.dateTime);
