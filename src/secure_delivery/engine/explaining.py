@@ -24,12 +24,22 @@ from .policy_warnings import warnings
 QUESTIONS = {
     "credential": "Is there a credential where one is needed?",
     "signature": "Was the policy signed by a secret that counts?",
-    "expiry": "Is its time not over?",
+    "expiry": "Has it still time left?",
     "calls": "Does it grant what the request does?",
     "handle": "Is it for this file?",
     "places": "Do container, path and address satisfy its patterns?",
     "size": "Is the size within its bounds?",
     "origin": "Is the page that asks on the whitelist?",
+}
+
+#: What a step that passes has found where it has nothing to say.
+_NOTHING = {
+    "signature": "No policy was shown.",
+    "expiry": "No policy was shown.",
+    "calls": "No policy was shown.",
+    "handle": "Nothing limits it to a file.",
+    "places": "No pattern limits it.",
+    "size": "No bound concerns it.",
 }
 
 _DAMAGED = "Make the policy anew and send it exactly as it was made."
@@ -81,7 +91,7 @@ def told(application: Application, facts: RequestFacts, *, now: float) -> dict[s
                 "name": step.name,
                 "question": QUESTIONS[step.name],
                 "verdict": step.verdict,
-                "note": step.note,
+                "note": step.note or _NOTHING.get(step.name, ""),
                 "todo": _todo(step.note) if step.verdict == "refuse" else "",
             }
             for step in steps
