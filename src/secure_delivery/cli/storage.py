@@ -172,6 +172,9 @@ def check(
     api_key: Key,
     name: Name,
     origin: Annotated[list[str] | None, typer.Option(help="A page origin for the CORS rule; repeat it.")] = None,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="See too whether a storage that is only written to can be read.")
+    ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -179,13 +182,14 @@ def check(
     something is missing."""
     with engine_for(config) as engine:
         row = engine.storages.named(known_application(engine, api_key).api_key, name)
-        report = check_storage(engine.storages, row, origins=tuple(origin or ("*",)))
+        report = check_storage(engine.storages, row, origins=tuple(origin or ("*",)), thorough=thorough)
     if as_json:
-        steps = [{"step": step.name, "good": step.good, "says": step.says} for step in report.steps]
+        steps = [{"step": step.name, "good": step.good, "says": step.says, "state": step.state} for step in report.steps]
         say_json({"good": report.good, "steps": steps, "advice": dict(report.advice)})
     else:
         words = {True: verdict(True, "works"), False: verdict(False, word_bad="fails"), None: "left out"}
-        say_table(("step", "", "why"), [(step.name, words[step.good], step.says) for step in report.steps])
+        rows = [(step.name, "too much" if step.surplus else words[step.good], step.says) for step in report.steps]
+        say_table(("step", "", "why"), rows)
         for what, text in report.advice.items():
             out.print(f"\n{what} to paste:", style="bold", markup=False)
             out.print(text, markup=False)

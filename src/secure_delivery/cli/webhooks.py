@@ -112,6 +112,21 @@ def list_(api_key: Key, config: Config = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def show(api_key: Key, webhook: Name, config: Config = None, as_json: AsJson = False) -> None:
+    """Show one webhook; of its secret only the last four characters."""
+    with engine_for(config) as engine:
+        known_application(engine, api_key)
+        endpoints = engine.webhooks.endpoints
+        endpoint = endpoints.get(api_key, webhook)
+        last = endpoints.keys(endpoint)[0][-4:]
+    if as_json:
+        say_json(_described(endpoint) | {"secret_ends": last})
+        return
+    _show(endpoint, None, as_json=False)
+    say("secret ends in", last)
+
+
+@app.command()
 def remove(
     api_key: Key,
     webhook: Name,
@@ -188,6 +203,33 @@ def deliveries(
         for each in page
     ]
     say_table(("id", "when (UTC)", "event", "state", "tries", "status", "answer"), rows)
+
+
+@app.command()
+def delivery(
+    api_key: Key,
+    delivery: Annotated[str, typer.Argument(metavar="DELIVERY", help="Id of the delivery: see `webhook deliveries`.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one delivery: what it told, where that is kept, and every try with its answer."""
+    with engine_for(config) as engine:
+        log = engine.webhooks.log
+        found = log.one(delivery, application=known_application(engine, api_key).api_key)
+        tries, body = log.tries(delivery), log.body(delivery, application=api_key)
+    text = None if body is None else body.decode("utf-8", "replace")
+    if as_json:
+        say_json(_told(found) | {"payload": text, "tries": [asdict(each) for each in tries]})
+        return
+    say("delivery", found.id, "bold")
+    say("event", found.event)
+    say("event id", found.event_id)
+    say("state", found.state)
+    rows = [
+        (each.number, _moment(each.started) or "", each.took, each.status or "no answer", each.answer or "") for each in tries
+    ]
+    say_table(("try", "when (UTC)", "ms", "status", "answer"), rows)
+    say("body", "not kept any more" if text is None else text)
 
 
 @app.command()

@@ -30,6 +30,11 @@ class Step:
     public: str = ""
     surplus: bool = False
 
+    @property
+    def state(self) -> str:
+        """In a word or two: there, missing, too much, left out."""
+        return "too much" if self.surplus else {True: "there", False: "missing", None: "left out"}[self.good]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
