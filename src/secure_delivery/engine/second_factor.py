@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ..gate.errors import BadRequest, Conflict
+from ..gate.errors import BadRequest, Conflict, NotFound
 from . import tables, totp
 from .account_rows import digest_of, locked_account
 from .applications import Clock
@@ -50,6 +50,15 @@ class SecondFactor:
                 raise Conflict(public="There is a second factor already: take it off first.")
             sealed = self._vault.seal(secret, place=_place(account))
             _set(connection, account, totp=sealed)
+        return totp.as_base32(secret), totp.address(secret, login=row.login, issuer=self._issuer)
+
+    def offered(self, account: str) -> tuple[str, str]:
+        """What was offered last and is not in force yet, as `offer` gave it. Raises `NotFound` when there is nothing."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(tables.account).where(tables.account.c.id == account)).one_or_none()
+        if row is None or row.totp is None or row.totp_since is not None:
+            raise NotFound("nothing was offered", public="No second factor was offered.")
+        secret = self._vault.open(row.totp, place=_place(account))
         return totp.as_base32(secret), totp.address(secret, login=row.login, issuer=self._issuer)
 
     def confirm(self, actor: Actor, account: str, code: str) -> list[str]:

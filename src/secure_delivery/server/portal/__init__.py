@@ -21,10 +21,13 @@ from ..http import Context
 from ..transport import peer_of
 from . import (
     applications,
+    audit,
     debugger,
     entry,
     health,
     jobs,
+    me,
+    people,
     pictures,
     playground,
     policies,
@@ -58,6 +61,9 @@ ROOMS: tuple[Room, ...] = (
     usage.ROOM,
     health.ROOM,
     security.ROOM,
+    people.ROOM,
+    me.ROOM,
+    audit.ROOM,
 )
 
 Endpoint = Callable[[Request], Awaitable[Response]]
