@@ -20,6 +20,7 @@ from ..gate.decide import demands
 from ..gate.errors import BadRequest, Busy, ConfigurationError, NotFound, SecureDeliveryError, TaskURLError
 from ..gate.model import Application
 from ..gate.policy import Call, Policy, SignedPolicy
+from ..gate.tasksource import MAX_SOURCES as LONGEST_LIST
 from ..gate.tasksource import Source, SourceKind, is_raw_url, read_source
 from ..gate.taskurl import MAX_PATH, MAX_TASKS, Task, TaskURL, Value, parse
 from ..gate.taskvalues import check_text, read_task
@@ -179,8 +180,8 @@ def source_of(text: str) -> Source | None:
     """
     words = [[word] if is_raw_url(word) else word.split(",") for word in text.split()]
     found = tuple(_single(each) for pieces in words for each in pieces if each)
-    if len(found) > MAX_SOURCES:
-        raise TaskURLError(public=f"A chain works on at most {MAX_SOURCES} files.")
+    if len(found) > LONGEST_LIST:
+        raise TaskURLError(public=f"A list has at most {LONGEST_LIST} files.")
     if len(found) > 1:
         return Source(kind=SourceKind.LIST, items=found)
     return found[0] if found else None
