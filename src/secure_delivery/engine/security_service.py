@@ -73,11 +73,11 @@ def _invitations_and_tokens(engine: Engine) -> Iterator[Finding]:
         whose = f"The token {token.name!r} of {accounts[token.account].login}"
         if token.expires is None:
             what = f"{whose} never expires."
-            yield found("token_unending", "medium", what, subject=token.id, link="accounts/tokens", command=revoked)
+            yield found("token_unending", "medium", what, subject=token.id, link="people", command=revoked)
         if now - (token.used or token.created) > _UNUSED:
             last = "was last used" if token.used else "was never used since it was made"
             what = f"{whose} {last} {_days(now - (token.used or token.created))} ago."
-            yield found("token_unused", "low", what, subject=token.id, link="accounts/tokens", command=revoked)
+            yield found("token_unused", "low", what, subject=token.id, link="people", command=revoked)
 
 
 def _days(ms: int) -> str:
