@@ -24,6 +24,7 @@ _SIGNATURE = re.compile(r"[0-9A-Fa-f]{64}")
 _ENCODED = re.compile(r"https?%3A", re.IGNORECASE)
 _HANDLE = re.compile(r"[A-Za-z0-9_-]{20,64}")
 _WITHOUT_SCHEME = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?/")
+_SECURITY = re.compile(r'/?security=(?:"[^"]*"|[^/])*/?')
 _METHOD = re.compile(r"[A-Z]{1,20}")
 #: Options of curl that take a value, which must not be taken for the address.
 _WITH_VALUE = frozenset(
@@ -125,7 +126,7 @@ def _credential(text: str) -> SignedPolicy | None:
     bare = text.lstrip("?&")
     if bare.startswith(("policy=", "signature=")):
         return signed_from_query("".join(bare.split()).replace("&amp;", "&"))
-    if bare.lstrip("/").startswith("security="):
+    if _SECURITY.fullmatch(bare):
         return signed_from_path("/" + bare.strip("/"))
     words = [word.strip("\"',;") for word in text.split()]
     words = [word.partition(":")[2] if word.lower().startswith(("policy:", "signature:")) else word for word in words]

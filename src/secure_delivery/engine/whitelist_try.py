@@ -144,9 +144,10 @@ def _verdict(side: Side, whitelist: Whitelist, origin: str, host: Host | None) -
 
 def _covers(pattern: str, host: Host) -> str:
     """How a pattern comes to cover a host."""
-    name, _, port = pattern.partition(":") if not pattern.startswith("[") or "]" not in pattern else (pattern, "", "")
+    port = found[1] if (found := re.search(r":([0-9]+)$", pattern)) else ""
+    name = pattern.removesuffix(f":{port}")
     ports = f" and the port {port}" if port else ", on any port"
-    if not _WILD.search(name) and "{" not in name:
+    if host.name.startswith("[") or (not _WILD.search(name) and "{" not in name):
         return f"The pattern names this host{ports}."
     pairs = list(zip(name.split("."), host.name.split("."), strict=False))
     if "{" in name or len(pairs) != len(name.split(".")) or len(pairs) != len(host.name.split(".")):

@@ -7,6 +7,7 @@ promise 67).
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -106,9 +107,9 @@ def _life(ask: Ask, now: float) -> int:
     given = ask.given
     until = given.text("until", label="The date", longest=40)
     if (expiry := given.whole("expiry", label="The expiry")) is not None:
-        life, field = expiry - int(now), "expiry"
+        life, field = expiry - math.ceil(now), "expiry"
     elif until and given.get("expires_in") in ("", None, "date"):
-        life, field = _moment(until) - int(now), "until"
+        life, field = _moment(until) - math.ceil(now), "until"
     elif given.get("expires_in") == "date":
         raise BadField("until", "Give the date and time at which it ends.")
     else:
