@@ -286,6 +286,17 @@ def test_a_check_of_a_write_only_storage_is_content_with_writing(run: Run, bucke
     assert "GetObject" not in bucket.operations()
 
 
+def test_a_thorough_check_tells_of_a_write_only_storage_that_can_be_read(run: Run, bucket: S3Server, key: str) -> None:
+    add(run, bucket, key, write_only="true")
+    said = run("storage", "check", key, "assets", "--thorough", "--json")
+    assert said.status == 0
+    assert {step["step"]: step["state"] for step in said.json()["steps"]}["read"] == "too much"
+    assert "too much" in run("storage", "check", key, "assets", "--thorough").out
+    bucket.denied |= READING
+    again = run("storage", "check", key, "assets", "--thorough", "--json").json()["steps"]
+    assert {step["step"]: step["state"] for step in again}["read"] == "left out"
+
+
 @pytest.mark.parametrize(
     ("given", "denied", "says"),
     [

@@ -91,6 +91,27 @@ def test_an_endpoint_is_added_listed_changed_and_removed(run: Run, web: Outside)
     assert run("webhook", "list", KEY, "--json").json() == {"webhooks": []}
 
 
+def test_one_is_shown_with_the_end_of_its_secret_and_nothing_more_of_it(run: Run, web: Outside) -> None:
+    made = run("webhook", "add", KEY, web.url("/hook"), "--json").json()
+    told = run("webhook", "show", KEY, made["id"], "--json")
+    assert told.json()["secret_ends"] == made["secret"][-4:] and made["secret"] not in told.out
+    shown = run("webhook", "show", KEY, made["id"])
+    assert web.url("/hook") in shown.out and made["secret"] not in shown.out
+    assert run("webhook", "show", KEY, "wh_nobody").status == 2
+
+
+def test_one_delivery_is_shown_with_what_it_told_and_every_try(run: Run, web: Outside) -> None:
+    made = run("webhook", "add", KEY, web.url("/hook"), "--json").json()
+    done = run("webhook", "test", KEY, made["id"], "--json").json()
+    told = run("webhook", "delivery", KEY, done["id"], "--json").json()
+    assert json.loads(told["payload"])["action"] == "webhook.test" and told["payload"].encode() == web.bodies[-1]
+    assert [(each["number"], each["status"], each["answer"]) for each in told["tries"]] == [(1, 200, "thanks")]
+    shown = run("webhook", "delivery", KEY, done["id"])
+    assert "webhook.test" in shown.out and "thanks" in shown.out
+    run("app", "create", "other", "--api-key", "BotherOtherOtherOther1")
+    assert run("webhook", "delivery", "BotherOtherOtherOther1", done["id"]).status == 2
+
+
 def test_a_secret_is_printed_when_it_is_made_and_when_it_is_replaced(run: Run, web: Outside) -> None:
     added = run("webhook", "add", KEY, web.url("/hook"))
     assert "shown once" in added.out

@@ -105,6 +105,17 @@ def test_a_newcomer_takes_the_demo_receiver_and_sees_a_test_event_arrive(
     assert endpoint.events == ("fp.upload",)
 
 
+def test_the_headers_of_a_try_are_told_as_they_were_sent_but_for_signatures(site: Site, key: str, web: Outside) -> None:
+    delivery = sent_test(site, key, added(site, key, web.url("/hook")))
+    told = site.call("GET", f"/applications/{key}/webhooks/deliveries/{delivery}", token=site.token()).json()
+    sent = dict(line.split(": ", 1) for line in web.seen[-1].decode().split("\r\n")[1:])
+    shown = dict(told["tries"][-1]["headers"])
+    hidden = {name for name in shown if name.lower().endswith("signature")}
+    assert hidden == {"FS-Signature", "webhook-signature"} <= sent.keys()
+    assert {name: sent[name] for name in shown.keys() - hidden} == {name: shown[name] for name in shown.keys() - hidden}
+    assert all(sent[name] not in json.dumps(told) for name in hidden)
+
+
 def test_an_upload_is_told_to_the_demo_receiver_and_stands_in_the_log(visit: Callable[..., Page], site: Site, key: str) -> None:
     added(site, key, f"{site.server.url}/demo/webhook?key={key}")
     assert site.server.post(f"/api/store/S3?key={key}&filename={quote(BACKWARDS)}", b"x").status == 200
