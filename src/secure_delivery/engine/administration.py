@@ -120,6 +120,11 @@ class Administration:
             self._note(actor, "file.restore", api_key, handle, after=_told_file(link))
         return link
 
+    def uploaded(self, actor: Actor, link: FileLink) -> None:
+        """Have the log tell of a file that somebody has stored just now. The entry follows the file: its handle and what it is
+        are known once it is there."""
+        self._note(actor, "file.upload", link.application, link.handle, after=_told_file(link))
+
     def overwrite_file(self, actor: Actor, link: FileLink, upload: Upload) -> FileLink:
         """Put an upload in the place of a file's content: see `Files.overwrite`. Of the new content the entry says size and
         digest."""

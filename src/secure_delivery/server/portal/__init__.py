@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ...gate.errors import SecureDeliveryError
 from ..http import Context
 from ..transport import peer_of
 from . import (
@@ -24,6 +25,7 @@ from . import (
     audit,
     debugger,
     entry,
+    files,
     health,
     jobs,
     me,
@@ -53,6 +55,7 @@ ROOMS: tuple[Room, ...] = (
     whitelists.ROOM,
     policies.ROOM,
     debugger.ROOM,
+    files.ROOM,
     pictures.ROOM,
     playground.ROOM,
     storages.ROOM,
@@ -86,8 +89,8 @@ class Portal:
         if self._settings.proxies:
             return peer_of(scope, self._settings).host == self._host
         for name, value in scope["headers"]:
-            if name == b"host":
-                return bytes(value).partition(b":")[0].lower() == self._host.encode()
+            if name == b"host" and bytes(value).partition(b":")[0].lower() == self._host.encode():
+                return peer_of(scope, self._settings).host == self._host  # read strictly, but for our own visitors only
         return False
 
 
@@ -149,6 +152,6 @@ class _ByMethod:
         else:
             try:
                 response = await endpoint(request)
-            except HTTPException as error:
+            except (HTTPException, SecureDeliveryError) as error:
                 response = await self._door.nothing(request, error)
         await response(scope, receive, send)

@@ -36,19 +36,21 @@ from .. import counting
 from ..bodies import read_object
 from ..http import Context, body_pieces, raw_path, redact, single
 from ..transport import hsts, peer_of, refusal
-from .fields import BadField, Fields
+from .fields import BadField, Fields, is_whole
 from .frame import API, Action, Ask, Done, Raw, View
-from .render import Renderer
+from .render import Renderer, seconds
 from .visitor import (
     DEVICE_COOKIE,
     DEVICE_SECONDS,
     FORM_COOKIE,
+    LONGEST_TO,
     NOTE_COOKIE,
     SESSION_COOKIE,
     NotAllowed,
     NotSignedIn,
     PasswordNeeded,
     Visitor,
+    cookie_of,
     visitor_of,
 )
 
@@ -58,8 +60,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 _MAX_BODY = 1 << 20  # bytes of a form
 _SAFE = frozenset({"GET", "HEAD"})
+_KEPT = "/?#&=%:;,@+~.-_"  # characters of an address that stay as they are
+_KEPT_IN_PATH = "/:@!$&'()*+,;=~"
 #: Fields that are never shown again in a form that was refused.
-_UNREPEATED = frozenset({"csrf", "password", "new_password", "old_password", "secret", "code"})
+_UNREPEATED = frozenset({"csrf", "password", "new_password", "old_password", "again", "secret", "code"})
 
 _COMMON = {
     "cache-control": "no-store",
@@ -154,7 +158,7 @@ class Door:
         """An endpoint that answers for itself."""
 
         async def answer(request: Request) -> Response:
-            ask = await self._ask(request, raw.scope, api=api, body=False, using=not raw.by_itself)
+            ask = await self._ask(request, raw.scope, api=api, body=False, using=not raw.by_itself, in_address=raw.by_form)
             return await raw.answer(request, ask)
 
         return self._guarded(answer, api=api)
@@ -166,7 +170,7 @@ class Door:
             counting.is_kind(request.scope, counting.PORTAL)
             settings = self._context.engine.settings
             peer = peer_of(request.scope, settings)
-            where = f"https://{urlsplit(self._portal(request)).netloc}{quote(request.url.path)}"
+            where = f"https://{urlsplit(self._portal(request)).netloc}{quote(_wanted(request), safe=_KEPT)}"
             refused = refusal(peer, request.method, api=api or request.method not in _SAFE, location=where)
             if refused is not None:
                 return refused
@@ -181,9 +185,20 @@ class Door:
 
         return answer
 
-    async def _ask(self, request: Request, scope: str | None, *, api: bool, body: bool = True, using: bool = True) -> Ask:
+    async def _ask(
+        self,
+        request: Request,
+        scope: str | None,
+        *,
+        api: bool,
+        body: bool = True,
+        using: bool = True,
+        in_address: bool = False,
+    ) -> Ask:
         engine = self._context.engine
         peer = peer_of(request.scope, engine.settings)
+        if not all(is_whole(str(each)) for each in request.path_params.values()):  # no name is, and not every database asks
+            raise NotFound("no such name", public="There is nothing here.")
         visitor = await self._context.run(lambda: visitor_of(engine, request, peer.address, tokens=api, using=using))
         given = Fields()
         changing = request.method not in _SAFE
@@ -193,19 +208,19 @@ class Door:
             context=self._context,
             visitor=visitor,
             path=request.path_params,
-            query=Fields.of_form(request.scope["query_string"].decode("latin-1")),
+            query=Fields.of_form(_query(request)),
             given=given,
             address=peer.address,
             portal=self._portal(request),
             files=self._files(request),
-            device=request.cookies.get(DEVICE_COOKIE),
-            cookie=request.cookies.get(SESSION_COOKIE, ""),
+            device=cookie_of(request, DEVICE_COOKIE) or None,
+            cookie=cookie_of(request, SESSION_COOKIE),
         )
         request.state.ask = ask
         if scope is not None and visitor is None:
             raise NotSignedIn
         if changing:
-            self._check_forgery(request, visitor, given)
+            self._check_forgery(request, visitor, ask.query if in_address else given)
         if visitor is not None and not visitor.may(scope):
             raise NotAllowed
         return ask
@@ -217,7 +232,7 @@ class Door:
         origin = single(request, "origin")
         if origin != self._portal(request):
             raise ForgedRequest(f"origin {origin!r}")
-        bound = visitor.token if visitor is not None else request.cookies.get(FORM_COOKIE, "")
+        bound = visitor.token if visitor is not None else cookie_of(request, FORM_COOKIE)
         shown = single(request, "x-csrf-token") or given.get("csrf")
         if not bound or not isinstance(shown, str) or not csrf_matches(bound, shown):
             raise ForgedRequest("token")
@@ -252,7 +267,7 @@ class Door:
         else:
             response = Response(None, 303, PAGE_HEADERS | {"location": _within(done.to)})
             if done.note:
-                _set_cookie(response, NOTE_COOKIE, quote(done.note[:1000]), 60)
+                _set_cookie(response, NOTE_COOKIE, quote(done.note[:1000], errors="replace"), 60)
         self._cookies(request, response, done)
         return response
 
@@ -266,7 +281,9 @@ class Door:
             "given": _repeated(ask.given),
             "form": action.path,
         }
-        return await self._page(request, ask, view.page, view.title, values, status=fault.status, **told)
+        response = await self._page(request, ask, view.page, view.title, values, status=fault.status, **told)
+        response.headers.update(_when_again(fault))
+        return response
 
     async def _page(
         self,
@@ -279,13 +296,13 @@ class Door:
         status: int = 200,
         **told: Any,
     ) -> Response:
-        bound, fresh = ask.visitor.token if ask.visitor is not None else request.cookies.get(FORM_COOKIE, ""), ""
+        bound, fresh = ask.visitor.token if ask.visitor is not None else cookie_of(request, FORM_COOKIE), ""
         if not bound:
             bound = fresh = new_token()
-        note = unquote(request.cookies.get(NOTE_COOKIE, ""))[:1000]
+        note = unquote(cookie_of(request, NOTE_COOKIE))[:1000]
         text = await self._context.run(
             lambda: self._renderer.page(
-                template, ask, title=title, values=values, csrf=csrf_token(bound), note=note, where=request.url.path, **told
+                template, ask, title=title, values=values, csrf=csrf_token(bound), note=note, where=_here(request), **told
             )
         )
         response = Response(text, status, PAGE_HEADERS | {"content-type": "text/html; charset=utf-8"})
@@ -311,7 +328,7 @@ class Door:
             logger.error("%s %s failed: %s", request.method, redact(raw_path(request)), type(error).__name__, exc_info=error)
             error = SecureDeliveryError("unforeseen")
         fault = _public(error)
-        headers = {"retry-after": str(fault.retry_after)} if isinstance(fault, TooManyAttempts) else {}
+        headers = _when_again(fault)
         if not isinstance(fault, NotSignedIn):
             level = logging.ERROR if fault.status >= 500 else logging.INFO
             logger.log(level, "%s %s: %s", request.method, redact(raw_path(request)), fault.code)
@@ -325,16 +342,14 @@ class Door:
                 body["field"] = fault.field
             return JSONResponse({"error": body}, fault.status, _COMMON | headers)
         if isinstance(fault, NotSignedIn):
-            to = (
-                f"{request.url.path}?{request.url.query}" if request.method in _SAFE and request.url.query else request.url.path
-            )
-            back = f"?to={quote(to)}" if request.method in _SAFE and to != "/" else ""
+            to = _wanted(request)
+            back = f"?to={quote(to, safe='/')}" if request.method in _SAFE and to != "/" and len(to) <= LONGEST_TO else ""
             return Response(None, 303, PAGE_HEADERS | {"location": f"/sign-in{back}"})
         return await self._error_page(request, fault, headers)
 
     async def nothing(self, request: Request, error: Exception) -> Response:
         """Answer what no room is at."""
-        return await self._fault(request, error, api=request.url.path.startswith(API + "/"))
+        return await self._fault(request, error, api=str(request.scope["path"]).startswith(API + "/"))
 
     def wrong_method(self, request: Request, methods: Sequence[str]) -> Response:
         """Answer a method that a path does not have."""
@@ -383,7 +398,33 @@ def _public(fault: SecureDeliveryError) -> SecureDeliveryError:
     """A fault as a visitor is told of it. What settings of an application cannot be is the visitor's mistake here."""
     if isinstance(fault, ConfigurationError):
         return BadField("", str(fault)[:500])
+    if isinstance(fault, TooManyAttempts):
+        fault.public = f"Too many attempts. Try again in {seconds(fault.retry_after)}."
     return fault
+
+
+def _when_again(fault: SecureDeliveryError) -> dict[str, str]:
+    """The header that says when it is worth asking again."""
+    if isinstance(fault, TooManyAttempts):
+        return {"retry-after": str(fault.retry_after)}
+    return {"retry-after": "2"} if fault.status in (429, 503) else {}
+
+
+def _here(request: Request) -> str:
+    """The path that was asked for, fit for an address. Not `request.url`: that is made of the Host header, and cannot be read
+    where a query is not UTF-8."""
+    return quote(str(request.scope["path"]), safe=_KEPT_IN_PATH, errors="replace")
+
+
+def _wanted(request: Request) -> str:
+    """The path and what is behind the question mark."""
+    return _here(request) + (f"?{query}" if (query := _query(request)) else "")
+
+
+def _query(request: Request) -> str:
+    """What is behind the question mark, as it was received."""
+    query: bytes = request.scope["query_string"]
+    return query.decode("latin-1")
 
 
 def _repeated(given: Fields) -> dict[str, Any]:
@@ -394,7 +435,7 @@ def _within(to: str) -> str:
     """A path of the portal itself, whatever was asked for: no other site, no other scheme."""
     if not to.startswith("/") or to.startswith(("//", "/\\")) or not to.isprintable():
         return "/"
-    return quote(to, safe="/?#&=%:;,@+~.-_")
+    return quote(to, safe=_KEPT)
 
 
 def _set_cookie(response: Response, name: str, value: str, seconds: int | None) -> None:

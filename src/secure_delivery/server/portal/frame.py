@@ -132,7 +132,8 @@ class Action:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raw:
     """An endpoint that answers for itself: files, streams. It is called for visitors with `scope` only, and changing ones with
-    a token against forgery. One that pages ask `by_itself`, with nobody doing anything, keeps no session from ending."""
+    a token against forgery. One that pages ask `by_itself`, with nobody doing anything, keeps no session from ending. One that
+    takes a file from a form (`by_form`) has that token in its address, because it reads its body itself."""
 
     path: str
     method: str
@@ -141,6 +142,7 @@ class Raw:
     scope: str = READ
     command: str = ""
     by_itself: bool = False
+    by_form: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,9 +27,14 @@ class _Static(NamedTuple):
     mimetype: str
 
 
+#: Of the service's own pages: the upload widget, which the portal uses too.
+_SHARED = ("upload.js", "upload.css")
+
+
 def _load() -> dict[str, _Static]:
     found = {}
-    for each in (resources.files(__package__) / "static").iterdir():
+    shared = resources.files(__package__.rpartition(".")[0]) / "static"
+    for each in (*(resources.files(__package__) / "static").iterdir(), *(shared / name for name in _SHARED)):
         suffix = each.name[each.name.rfind(".") :]
         if each.is_file() and suffix in _TYPES:
             found[each.name] = _Static(each.read_bytes(), _TYPES[suffix])

@@ -6,7 +6,7 @@
 const DEFAULTS = {
 	endpoint: "/tus", apiKey: "", policy: "", signature: "", path: "", container: "", location: "", access: "",
 	accept: "", maxFiles: Infinity, maxSize: Infinity, partSize: 2 ** 23, minPart: 2 ** 18, concurrency: 2,
-	retries: 8, retryDelay: 1000, stall: 60000, // milliseconds; a request without progress for so long is given up
+	retries: 8, retryDelay: 1000, stall: 60000, // ms; a request without progress for so long is given up
 	remember: 1, // 0: nothing is kept in localStorage
 	name: "", // of the hidden fields with handles
 };
@@ -170,7 +170,7 @@ class Upload {
 				timer = setTimeout(() => xhr.abort(), stalls * this.options.stall);
 			};
 			xhr.open(method, url);
-			for (const entry of Object.entries({ "Tus-Resumable": "1.0.0", ...head })) xhr.setRequestHeader(...entry);
+			for (const entry of Object.entries({ "Tus-Resumable": "1.0.0", ...this.options.headers, ...head })) xhr.setRequestHeader(...entry);
 			xhr.upload.onprogress = ({ loaded }) => {
 				wait(1);
 				this.flying = loaded;
@@ -352,7 +352,7 @@ export class SecureUpload {
 
 	copy({ file, row: { link } }) {
 		getSelection().selectAllChildren(link);
-		document.execCommand("copy"); // old, but unlike navigator.clipboard it works on plain HTTP
+		document.execCommand("copy"); // old, but it works on plain HTTP
 		this.announce(file, this.say("copied"));
 	}
 
