@@ -14,7 +14,7 @@ from portal_site import DEVELOPER, LOOKS, PASSWORD, VIEWER, Site, fits
 
 from secure_delivery.engine import totp
 from secure_delivery.engine.audit import CLI
-from secure_delivery.server.portal.visitor import SESSION_COOKIE
+from secure_delivery.server.portal.wire import SESSION_COOKIE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

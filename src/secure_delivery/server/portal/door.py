@@ -29,66 +29,39 @@ from ...gate.errors import (
     MethodNotAllowed,
     NotFound,
     SecureDeliveryError,
-    TooLarge,
-    Unsupported,
 )
 from .. import counting
-from ..bodies import read_object
-from ..http import Context, body_pieces, raw_path, redact, single
+from ..http import Context, raw_path, redact, single
 from ..transport import hsts, peer_of, refusal
 from .fields import BadField, Fields, is_whole
 from .frame import API, Action, Ask, Done, Raw, View
 from .render import Renderer, seconds
-from .visitor import (
+from .visitor import ForgedRequest, NotAllowed, NotSignedIn, PasswordNeeded, Visitor, visitor_of
+from .wire import (
     DEVICE_COOKIE,
     DEVICE_SECONDS,
     FORM_COOKIE,
+    JSON_HEADERS,
     LONGEST_TO,
     NOTE_COOKIE,
+    PAGE_HEADERS,
     SESSION_COOKIE,
-    NotAllowed,
-    NotSignedIn,
-    PasswordNeeded,
-    Visitor,
     cookie_of,
-    visitor_of,
+    here,
+    query_of,
+    read_body,
+    set_cookie,
+    wanted,
+    within,
 )
 
 logger = logging.getLogger("secure_delivery.server")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-_MAX_BODY = 1 << 20  # bytes of a form
 _SAFE = frozenset({"GET", "HEAD"})
-_KEPT = "/?#&=%:;,@+~.-_"  # characters of an address that stay as they are
-_KEPT_IN_PATH = "/:@!$&'()*+,;=~"
 #: Fields that are never shown again in a form that was refused.
 _UNREPEATED = frozenset({"csrf", "password", "new_password", "old_password", "again", "secret", "code"})
-
-_COMMON = {
-    "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
-    # Not no-referrer: with that a browser sends `Origin: null` with our own forms (Fetch standard, "append a request Origin").
-    "referrer-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
-PAGE_HEADERS = _COMMON | {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
-    ),
-    "cross-origin-opener-policy": "same-origin",
-    "x-frame-options": "DENY",
-    "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
-}
-
-
-class ForgedRequest(SecureDeliveryError):
-    """A changing request that no page of ours made: its token or its origin is not ours."""
-
-    code = "forged_request"
-    status = 403
-    sentence = "This form is too old, or was not sent by a page of the portal. Load the page again."
 
 
 class Door:
@@ -116,7 +89,7 @@ class Door:
 
         async def answer(request: Request) -> Response:
             ask = await self._ask(request, view.scope, api=True)
-            return JSONResponse(await self._context.run(view.show, ask), 200, _COMMON)
+            return JSONResponse(await self._context.run(view.show, ask), 200, JSON_HEADERS)
 
         return self._guarded(answer, api=True)
 
@@ -148,7 +121,7 @@ class Door:
             if action.fresh:
                 ask = await self._fresh(request, ask)
             done = await self._context.run(action.do, ask)
-            response = JSONResponse(done.values, done.status, _COMMON)
+            response = JSONResponse(done.values, done.status, JSON_HEADERS)
             self._cookies(request, response, done)
             return response
 
@@ -170,7 +143,7 @@ class Door:
             counting.is_kind(request.scope, counting.PORTAL)
             settings = self._context.engine.settings
             peer = peer_of(request.scope, settings)
-            where = f"https://{urlsplit(self._portal(request)).netloc}{quote(_wanted(request), safe=_KEPT)}"
+            where = f"https://{urlsplit(self._portal(request)).netloc}{within(wanted(request))}"
             refused = refusal(peer, request.method, api=api or request.method not in _SAFE, location=where)
             if refused is not None:
                 return refused
@@ -179,7 +152,7 @@ class Door:
             except Exception as error:
                 response = await self._fault(request, error, api=api)
             if (renewed := getattr(request.state, "renewed", None)) is not None:
-                _set_cookie(response, SESSION_COOKIE, renewed, None)
+                set_cookie(response, SESSION_COOKIE, renewed, None)
             response.headers.update(hsts(peer))
             return response
 
@@ -203,12 +176,12 @@ class Door:
         given = Fields()
         changing = request.method not in _SAFE
         if changing and body:
-            given = await _body(request)
+            given = await read_body(request)
         ask = Ask(
             context=self._context,
             visitor=visitor,
             path=request.path_params,
-            query=Fields.of_form(_query(request)),
+            query=Fields.of_form(query_of(request)),
             given=given,
             address=peer.address,
             portal=self._portal(request),
@@ -265,9 +238,9 @@ class Door:
             given = _repeated(ask.given)  # what is shown stands beside the form it came from
             response = await self._page(request, ask, done.page, done.title, done.values, status=done.status, given=given)
         else:
-            response = Response(None, 303, PAGE_HEADERS | {"location": _within(done.to)})
+            response = Response(None, 303, PAGE_HEADERS | {"location": within(done.to)})
             if done.note:
-                _set_cookie(response, NOTE_COOKIE, quote(done.note[:1000], errors="replace"), 60)
+                set_cookie(response, NOTE_COOKIE, quote(done.note[:1000], errors="replace"), 60)
         self._cookies(request, response, done)
         return response
 
@@ -302,22 +275,22 @@ class Door:
         note = unquote(cookie_of(request, NOTE_COOKIE))[:1000]
         text = await self._context.run(
             lambda: self._renderer.page(
-                template, ask, title=title, values=values, csrf=csrf_token(bound), note=note, where=_here(request), **told
+                template, ask, title=title, values=values, csrf=csrf_token(bound), note=note, where=here(request), **told
             )
         )
         response = Response(text, status, PAGE_HEADERS | {"content-type": "text/html; charset=utf-8"})
         if fresh:
-            _set_cookie(response, FORM_COOKIE, fresh, None)
+            set_cookie(response, FORM_COOKIE, fresh, None)
         if note:
-            _set_cookie(response, NOTE_COOKIE, "", 0)
+            set_cookie(response, NOTE_COOKIE, "", 0)
         return response
 
     def _cookies(self, request: Request, response: Response, done: Done) -> None:
         if done.session is not None:
             request.state.renewed = None
-            _set_cookie(response, SESSION_COOKIE, done.session, None if done.session else 0)
+            set_cookie(response, SESSION_COOKIE, done.session, None if done.session else 0)
         if done.device is not None:
-            _set_cookie(response, DEVICE_COOKIE, done.device, DEVICE_SECONDS)
+            set_cookie(response, DEVICE_COOKIE, done.device, DEVICE_SECONDS)
 
     async def _fault(self, request: Request, error: Exception, *, api: bool) -> Response:
         if isinstance(error, ClientDisconnect):
@@ -340,9 +313,9 @@ class Door:
             body: dict[str, Any] = {"code": fault.code, "message": fault.public}
             if isinstance(fault, BadField):
                 body["field"] = fault.field
-            return JSONResponse({"error": body}, fault.status, _COMMON | headers)
+            return JSONResponse({"error": body}, fault.status, JSON_HEADERS | headers)
         if isinstance(fault, NotSignedIn):
-            to = _wanted(request)
+            to = wanted(request)
             back = f"?to={quote(to, safe='/')}" if request.method in _SAFE and to != "/" and len(to) <= LONGEST_TO else ""
             return Response(None, 303, PAGE_HEADERS | {"location": f"/sign-in{back}"})
         return await self._error_page(request, fault, headers)
@@ -355,7 +328,7 @@ class Door:
         """Answer a method that a path does not have."""
         allow = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
         body = {"error": {"code": MethodNotAllowed.code, "message": MethodNotAllowed.sentence}}
-        return JSONResponse(body, 405, _COMMON | {"allow": allow})
+        return JSONResponse(body, 405, JSON_HEADERS | {"allow": allow})
 
     async def _error_page(self, request: Request, fault: SecureDeliveryError, headers: Mapping[str, str]) -> Response:
         ask = getattr(request.state, "ask", None) or Ask(
@@ -410,57 +383,8 @@ def _when_again(fault: SecureDeliveryError) -> dict[str, str]:
     return {"retry-after": "2"} if fault.status in (429, 503) else {}
 
 
-def _here(request: Request) -> str:
-    """The path that was asked for, fit for an address. Not `request.url`: that is made of the Host header, and cannot be read
-    where a query is not UTF-8."""
-    return quote(str(request.scope["path"]), safe=_KEPT_IN_PATH, errors="replace")
-
-
-def _wanted(request: Request) -> str:
-    """The path and what is behind the question mark."""
-    return _here(request) + (f"?{query}" if (query := _query(request)) else "")
-
-
-def _query(request: Request) -> str:
-    """What is behind the question mark, as it was received."""
-    query: bytes = request.scope["query_string"]
-    return query.decode("latin-1")
-
-
 def _repeated(given: Fields) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in _UNREPEATED}
 
 
-def _within(to: str) -> str:
-    """A path of the portal itself, whatever was asked for: no other site, no other scheme."""
-    if not to.startswith("/") or to.startswith(("//", "/\\")) or not to.isprintable():
-        return "/"
-    return quote(to, safe=_KEPT)
-
-
-def _set_cookie(response: Response, name: str, value: str, seconds: int | None) -> None:
-    age = "" if seconds is None else f"; Max-Age={seconds}"
-    response.headers.append("set-cookie", f"{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax{age}")
-
-
-async def _body(request: Request) -> Fields:
-    """The fields of a form or of JSON. Raises `BadRequest`, `TooLarge`, `Unsupported`."""
-    body = bytearray()
-    async for piece in body_pieces(request):
-        body += piece
-        if len(body) > _MAX_BODY:
-            raise TooLarge("too long a form", public="The form is too long.")
-    kind = (single(request, "content-type") or "").partition(";")[0].strip().lower()
-    if kind == "application/x-www-form-urlencoded":
-        try:
-            return Fields.of_form(body.decode("ascii"))
-        except UnicodeDecodeError:
-            raise BadRequest("form is not ASCII", public="The form is malformed.") from None
-    if not body:
-        return Fields()
-    if kind == "application/json":
-        return Fields(read_object(bytes(body)))
-    raise Unsupported(f"a body of type {kind[:60]!r}", public="The body is a form or JSON.")
-
-
-__all__ = ["API", "PAGE_HEADERS", "Door", "ForgedRequest"]
+__all__ = ["Door"]

@@ -7,39 +7,52 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from ...engine.accounts import SETUP
 from ...engine.sessions import CODE
 from ...engine.sign_in import Signed
+from ...engine.throttle import TooManyAttempts
+from ...gate.errors import Busy
 from .fields import BadField
 from .frame import Action, Ask, Done, Room, View
+from .wire import LONGEST_TO
+
+
+def _to(ask: Ask) -> str:
+    """Where somebody wanted to go; nothing for what cannot be a path of ours, which is no reason not to let them in."""
+    for given in (ask.given, ask.query):
+        to = given.get("to")
+        if isinstance(to, str) and to.startswith("/") and len(to) <= LONGEST_TO and to.isprintable():
+            return to
+    return ""
 
 
 def _sign_in(ask: Ask) -> Mapping[str, Any]:
-    to = ask.query.text("to") or ask.given.text("to")
-    return {"to": to, "has_owner": ask.engine.people.accounts.has_owner()}
+    return {"to": _to(ask), "has_owner": ask.engine.people.accounts.has_owner()}
 
 
-def _signed(signed: Signed, to: str) -> Done:
+def _signed(ask: Ask, signed: Signed, to: str) -> Done:
+    ask.engine.people.sessions.end(ask.cookie)  # the one that this browser was in before
     if signed.stage == CODE:
-        return Done(to=f"/code?to={to}", session=signed.token)
+        return Done(to=f"/code?to={quote(to, safe='/')}", session=signed.token)
     return Done(to=to or "/", session=signed.token, device=signed.device)
 
 
 def _enter(ask: Ask) -> Done:
     login, password = ask.given.text("login", longest=300), ask.given.secret("password")
     signed = ask.engine.people.sign_in.password(login, password, address=ask.address, device=ask.device)
-    return _signed(signed, ask.given.text("to"))
+    return _signed(ask, signed, _to(ask))
 
 
 def _code(ask: Ask) -> Mapping[str, Any]:
-    return {"to": ask.query.text("to") or ask.given.text("to")}
+    return {"to": _to(ask)}
 
 
 def _enter_code(ask: Ask) -> Done:
-    token = ask.cookie
-    signed = ask.engine.people.sign_in.code(token, ask.given.text("code", longest=60), address=ask.address, device=ask.device)
-    return _signed(signed, ask.given.text("to"))
+    code = ask.given.text("code", longest=60)
+    signed = ask.engine.people.sign_in.code(ask.cookie, code, address=ask.address, device=ask.device)
+    return _signed(ask, signed, _to(ask))
 
 
 def _leave(ask: Ask) -> Done:
@@ -61,9 +74,8 @@ def _same(ask: Ask) -> str:
 
 def _set_up(ask: Ask) -> Done:
     password, login = _same(ask), ask.given.text("login", longest=300, label="The name", needed=True)
-    people = ask.engine.people
-    people.accounts.set_up(ask.path["token"], login, password, address=ask.address)
-    return _signed(people.sign_in.password(login, password, address=ask.address, device=ask.device), "/")
+    account = ask.engine.people.accounts.set_up(ask.path["token"], login, password, address=ask.address)
+    return _begin(ask, account.login, password)
 
 
 def _invitation(ask: Ask) -> Mapping[str, Any]:
@@ -72,9 +84,18 @@ def _invitation(ask: Ask) -> Mapping[str, Any]:
 
 
 def _accept(ask: Ask) -> Done:
-    password, people = _same(ask), ask.engine.people
-    account = people.accounts.accept(ask.path["token"], password, address=ask.address)
-    return _signed(people.sign_in.password(account.login, password, address=ask.address, device=ask.device), "/")
+    password = _same(ask)
+    account = ask.engine.people.accounts.accept(ask.path["token"], password, address=ask.address)
+    return _begin(ask, account.login, password)
+
+
+def _begin(ask: Ask, login: str, password: str) -> Done:
+    """Sign in with a password that was chosen just now. Where that has to wait, the link is used up and the password counts."""
+    try:
+        signed = ask.engine.people.sign_in.password(login, password, address=ask.address, device=ask.device)
+    except (Busy, TooManyAttempts):
+        return Done(to="/sign-in", note="Your password is set. Sign in with it.")
+    return _signed(ask, signed, "/")
 
 
 ROOM = Room(

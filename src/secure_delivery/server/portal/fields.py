@@ -5,13 +5,13 @@ Knows: texts of forms and values of JSON. Must not know: which fields there are.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 from ...gate.errors import BadRequest
+from ..bodies import read_object
 
 _MOST_FIELDS = 500
 _ON = {"on": True, "true": True, "1": True, "yes": True, "off": False, "false": False, "0": False, "no": False}
@@ -79,14 +79,14 @@ class Fields(Mapping[str, Any]):
             raise BadField(name, f"{called} is missing.")
         if len(value) > longest:
             raise BadField(name, f"{called} has at most {longest} characters.")
-        if any(letter < " " and not (lines and letter in "\n\t") for letter in value) or not _whole(value):
+        if any(letter < " " and not (lines and letter in "\n\t") for letter in value) or not is_whole(value):
             raise BadField(name, f"{called} holds characters that no text has.")
         return value
 
     def secret(self, name: str, *, longest: int = 4000) -> str:
         """A password or a key, exactly as it was given."""
         value = self._values.get(name, "")
-        if not isinstance(value, str) or len(value) > longest or not _whole(value):
+        if not isinstance(value, str) or len(value) > longest or not is_whole(value):
             raise BadField(name, f"{name} is a text of at most {longest} characters.")
         return value
 
@@ -146,7 +146,7 @@ class Fields(Mapping[str, Any]):
         if items is None or not all(isinstance(item, str) for item in items):
             raise BadField(name, f"{label or name} is a list of texts.")
         found = [item.strip() for item in items if item.strip()]
-        if len(found) > most or any(len(item) > longest or not _whole(item) for item in found):
+        if len(found) > most or any(len(item) > longest or not is_whole(item) for item in found):
             raise BadField(name, f"{label or name} is a list of at most {most} texts of at most {longest} characters.")
         return found
 
@@ -157,12 +157,9 @@ class Fields(Mapping[str, Any]):
             return dict(value)
         if isinstance(value, str) and value.strip():
             try:
-                found = json.loads(value)
-            except (ValueError, RecursionError):
-                found = None
-            if not isinstance(found, dict):
-                raise BadField(name, f"{name} is an object of JSON.")
-            return found
+                return read_object(value.encode("utf-8", "replace"))
+            except BadRequest:
+                raise BadField(name, f"{name} is an object of JSON.") from None
         if value not in (None, ""):
             raise BadField(name, f"{name} is an object of JSON.")
         start = f"{name}."
@@ -175,7 +172,7 @@ class Fields(Mapping[str, Any]):
                 raise BadField(name, f"There is no field '{name[:60]}' here.")
 
 
-def _whole(text: str) -> bool:
+def is_whole(text: str) -> bool:
     """Whether a text has whole characters only, and none that databases do not take."""
     try:
         text.encode()

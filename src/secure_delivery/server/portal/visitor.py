@@ -14,13 +14,7 @@ from ...engine.account_rows import ROLES, Account
 from ...engine.audit import Actor
 from ...engine.sessions import Session
 from ...gate.errors import SecureDeliveryError
-
-#: `__Host-`: a browser takes them from this host alone, for all of it, and over TLS or from this machine (RFC 6265bis).
-SESSION_COOKIE = "__Host-sd-session"
-DEVICE_COOKIE = "__Host-sd-device"
-FORM_COOKIE = "__Host-sd-form"
-NOTE_COOKIE = "__Host-sd-note"
-DEVICE_SECONDS = 90 * 86_400
+from .wire import SESSION_COOKIE, cookie_of
 
 
 class NotSignedIn(SecureDeliveryError):
@@ -53,6 +47,14 @@ class PasswordNeeded(SecureDeliveryError):
     code = "password_needed"
     status = 403
     sentence = "Give your password once more for this."
+
+
+class ForgedRequest(SecureDeliveryError):
+    """A changing request that no page of ours made: its token or its origin is not ours."""
+
+    code = "forged_request"
+    status = 403
+    sentence = "This form is too old, or was not sent by a page of the portal. Load the page again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ def visitor_of(engine: Engine, request: Request, address: str, *, tokens: bool, 
             raise TokenRefused
         token, account = found
         return Visitor(account=account, scopes=frozenset(token.scopes), means=token.id, address=address)
-    text = request.cookies.get(SESSION_COOKIE, "")
+    text = cookie_of(request, SESSION_COOKIE)
     session = engine.people.sessions.find(text, using=using)
     if session is None:
         return None
