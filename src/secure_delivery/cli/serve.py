@@ -43,11 +43,11 @@ def serve(
     with engine_for(config, **given) as engine:
         say("server", base, "bold")
         say("data", engine.settings.data.absolute())
+        _portal(engine)
         if demo:
             _demonstrate(engine, base)
         elif not engine.records.applications():
             out.print(Text("There is no application yet: secure-delivery app create NAME", style="yellow"))
-        _portal(engine)
     # Each server process reads the settings again: what the command line said travels in the environment.
     if config is not None:
         os.environ["SECURE_DELIVERY_CONFIG"] = str(config.absolute())
