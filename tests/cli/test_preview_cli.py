@@ -14,6 +14,7 @@ import pytest
 from live import picture
 
 from secure_delivery import cli
+from secure_delivery.cli.output import engine_for
 from secure_delivery.engine.settings import PREFIX
 
 PHOTO = picture(60, 40)
@@ -184,7 +185,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(run: Run) -> None:
 # ------------------------------------------------------------------------------------------------------------------- jobs
 
 
-@pytest.mark.parametrize("command", ["show", "retry", "cancel", "audit"])
+@pytest.mark.parametrize("command", ["show", "retry", "cancel", "delete", "audit"])
 @pytest.mark.parametrize("name", ["no-such-job", "", "x" * 5000, "\x1b[31m", "3f2b8a9e-9a0e-4f4e-8f43-0d3f9f5f6a11"])
 def test_an_unknown_job_is_a_sentence_and_exit_status_two(run: Run, command: str, name: str) -> None:
     said = run("jobs", command, "--", name)
@@ -199,3 +200,25 @@ def test_a_state_that_does_not_exist_is_a_sentence(run: Run) -> None:
     assert said.status == 2
     assert "queued" in said.err
     assert run("jobs", "list", "--state", "queued", "--json").json() == []
+
+
+def test_jobs_are_cancelled_tried_again_and_forgotten_with_entries(run: Run) -> None:
+    key = run("app", "create", "shop", "--json").json()["api_key"]
+    with engine_for(None) as engine:
+        jobs = [engine.jobs.jobs.submit(key, "preview", {})[0].id for _ in range(2)]
+        given_up = engine.jobs.leases.claim("w", 1)[0]
+        engine.jobs.leases.finish(given_up, "failure", error={"code": "abandoned", "message": "It was given up."})
+    waiting = next(job for job in jobs if job != given_up.id)
+    assert "cancelled" in run("jobs", "cancel", waiting).out
+    assert "deleted" in run("jobs", "delete", waiting).out
+    assert "1" in run("jobs", "retry", "--given-up", "--app", key).out
+    assert run("jobs", "show", given_up.id, "--json").json()["state"] == "queued"
+    for words in (["retry"], ["retry", given_up.id, "--given-up", "--app", key], ["retry", "--given-up"]):
+        assert run("jobs", *words).status == 2
+    with engine_for(None) as engine:
+        entries = engine.people.audit.page(application=key, action="job.")
+    assert [(each.action, each.means) for each in entries] == [
+        ("job.retry", "cli"),
+        ("job.delete", "cli"),
+        ("job.cancel", "cli"),
+    ]

@@ -137,13 +137,14 @@ async def _events(
                 yield _event("over", {"reason": "signed_out"})
                 return
             try:
-                now = await _looked(ask.context, entry, look)
+                now = await _looked(ask.context, entry, look, since=began)
             except SecureDeliveryError as fault:
                 yield _event("over", {"reason": fault.code})
                 return
             version = version_of(now)
             if known is None and version == seen:
                 known = now
+                yield b": nothing was missed\n\n"
             if known is None or now != known:
                 before = known or {}
                 changed = {name: value for name, value in now.items() if before.get(name) != value}
@@ -159,12 +160,14 @@ async def _events(
             streams.looks.pop(question, None)
 
 
-async def _looked(context: Context, entry: _Look, look: Callable[[Values], Values]) -> Values:
-    """What is to be seen now: by a look of our own, or by that of somebody who has just looked."""
+async def _looked(context: Context, entry: _Look, look: Callable[[Values], Values], *, since: float) -> Values:
+    """What is to be seen now: by a look of our own, or by that of somebody who has just looked; not before `since`: what
+    was seen before a stream began may be older than the page that began it."""
     async with entry.lock:
-        if time.monotonic() - entry.at >= _LOOK * 0.9:
+        if entry.at < since or time.monotonic() - entry.at >= _LOOK * 0.9:
+            at = time.monotonic()
             entry.seen = await context.run(look, entry.seen)
-            entry.at = time.monotonic()
+            entry.at = at
         return entry.seen
 
 
