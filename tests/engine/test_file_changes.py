@@ -126,6 +126,14 @@ def test_an_overwritten_file_is_in_the_log_by_size_and_digest(engine: Engine) ->
     assert entry.after == {"size": 12, "sha256": fresh.sha256}
 
 
+def test_a_file_that_a_person_puts_in_is_in_the_log(engine: Engine) -> None:
+    link = stored(engine)
+    engine.administration.uploaded(ANN, link)
+    entry = newest(engine)
+    assert (entry.actor, entry.action, entry.application, entry.subject) == (ANN.id, "file.upload", SHOP, link.handle)
+    assert entry.after == {"filename": "note.txt", "type": "text/plain", "size": 6}
+
+
 @pytest.mark.parametrize("change", ["remove_file", "restore_file", "purge_renditions"])
 @pytest.mark.parametrize("whose", ["another", "nobody"])
 def test_a_file_of_another_application_is_not_found_and_nothing_is_written(engine: Engine, change: str, whose: str) -> None:

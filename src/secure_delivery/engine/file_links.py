@@ -31,7 +31,7 @@ class FileAddress:
     """An address below the origin of the service, the credential in it, when that ends (unix seconds), and what a person should
     know before it is handed out."""
 
-    path: str
+    path: str = field(repr=False)  # the credential is in it
     signed: SignedPolicy = field(repr=False)
     expiry: int
     warnings: tuple[Caution, ...]
