@@ -56,7 +56,8 @@ def watched_pages(browser: Browser) -> Iterator[Callable[..., Page]]:
     yield begin
     for context in contexts:
         context.close()
-    assert [fault for one in watched for fault in one.faults] == []
+    faults = [fault for one in watched for fault in one.faults]
+    assert faults == []
 
 
 def visitor(open_page: Callable[..., Page], application: Application) -> Callable[..., Page]:

@@ -99,12 +99,12 @@ def test_a_second_factor_is_set_up_asked_for_and_replaced_by_a_recovery_code(vis
     site.give_password(page)
     page.get_by_role("img", name="QR code of the secret").wait_for()
     secret = page.locator("main p code").inner_text()
-    page.get_by_label("Code").fill("000000")
+    page.get_by_role("textbox", name="Code").fill("000000")
     page.get_by_role("button", name="This is my code").click()
     assert page.get_by_role("alert").inner_text() == "This is not the code of this moment."
     assert page.locator("main p code").inner_text() == secret, "the picture is still good"
     before = session_of(page)
-    page.get_by_label("Code").fill(code_of(secret, site))
+    page.get_by_role("textbox", name="Code").fill(code_of(secret, site))
     page.get_by_role("button", name="This is my code").click()
     codes = page.locator("pre").inner_text().split()
     assert len(codes) == 10
@@ -113,10 +113,10 @@ def test_a_second_factor_is_set_up_asked_for_and_replaced_by_a_recovery_code(vis
     page.get_by_text("10 recovery codes left.").wait_for()
     page.get_by_role("button", name="Sign out").click()
     enter(page, site, login)
-    page.get_by_label("Code").fill("000000")
+    page.get_by_role("textbox", name="Code").fill("000000")
     page.get_by_role("button", name="Sign in").click()
     assert "code is not right" in page.get_by_role("alert").inner_text()
-    page.get_by_label("Code").fill(codes[0])
+    page.get_by_role("textbox", name="Code").fill(codes[0])
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name="Sign out").wait_for()
     page.goto(f"{site.url}/me")
