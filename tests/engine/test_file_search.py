@@ -210,10 +210,10 @@ _LINKS = st.lists(
     unique_by=lambda values: values["handle"],
 )
 _QUESTIONS = st.fixed_dictionaries(
-    {"order": st.sampled_from(ORDERS), "removed": st.booleans(), "limit": st.integers(1, 9)},
+    {"order": st.sampled_from(ORDERS), "removed": st.sampled_from([False, False, False, True]), "limit": st.integers(1, 9)},
     optional={
         "text": _NAMES,
-        "mimetype": st.sampled_from(["image/png", "image/*", "text/*", "audio/*"]),
+        "mimetype": st.sampled_from(["image/png", "image/*", "image/*", "text/*", "audio/*"]),
         "path": st.sampled_from(["/a", "/a/", "/b%", "/ä"]),
         "since": _FEW,
         "until": _FEW,
@@ -308,7 +308,7 @@ def test_few_files_of_a_rare_type_are_found_at_once_whatever_the_order(database:
     rare = [replace(link, mimetype="application/x-rare") for link in links[::25]]
     fill(database, [*rare, *(link for link in links if link.handle not in {each.handle for each in rare})])
     for order in ORDERS:
-        page = search(database, most=10).page(SHOP, mimetype="application/x-rare", order=order)
+        page = search(database, most=4).page(SHOP, mimetype="application/x-rare", order=order)
         assert (len(page.files), page.next, page.partial) == (4, None, False)
 
 
