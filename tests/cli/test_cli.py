@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from commands import Run, commands
 from live import Server, picture, running
 
-from secure_delivery import cli
 from secure_delivery.engine import build
 from secure_delivery.engine.convert import bind
 from secure_delivery.engine.settings import PREFIX, Settings
@@ -24,42 +23,10 @@ from secure_delivery.gate.policy import verify as signature_index
 from secure_delivery.gate.taskurl import parse
 
 
-class Said(NamedTuple):
-    """What one command printed, and its exit status."""
-
-    status: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Run]:
     """Runs commands in this process, on a data folder of the test's own."""
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("SECURE_DELIVERY_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["secure-delivery", *words])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return Said(status, said.out, said.err)
-
-    return command
+    return commands(monkeypatch, capsys, tmp_path)
 
 
 @pytest.fixture

@@ -5,55 +5,24 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
+from commands import Run, commands
 from live import picture
 
-from secure_delivery import cli
 from secure_delivery.cli.output import engine_for
 from secure_delivery.engine.settings import PREFIX
 
 PHOTO = picture(60, 40)
 
 
-class Said(NamedTuple):
-    """What one command printed, and its exit status."""
-
-    status: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Runs commands in this process and in a folder of the test's own."""
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        monkeypatch.delenv(name)
+    command = commands(monkeypatch, capsys, tmp_path)
     monkeypatch.setenv(f"{PREFIX}DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("TERM", "dumb")
     (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-
-    def command(*words: str | Path) -> Said:
-        monkeypatch.setattr(sys, "argv", ["secure-delivery", *map(str, words)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return Said(status, said.out, said.err)
 
     return command
 

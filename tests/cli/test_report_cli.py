@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
+from commands import Run, commands
 
-from secure_delivery import cli
 from secure_delivery.engine import build
 from secure_delivery.engine.reports import MOST
-from secure_delivery.engine.settings import PREFIX, Settings
+from secure_delivery.engine.settings import Settings
 
 KEY = "AshopShopShopShopShop1"
 NOW = 1_800_000_000.5
 
 
-class Said(NamedTuple):
-    """What one command printed, and its exit status."""
-
-    status: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Runs commands in this process, on a data folder of the test's own."""
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv(PREFIX + "DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["secure-delivery", *words])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return Said(status, said.out, said.err)
-
-    return command
+    return commands(monkeypatch, capsys, tmp_path)
 
 
 def counted(*requests: tuple[str, str]) -> None:

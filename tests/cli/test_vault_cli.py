@@ -11,15 +11,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from buckets import SECRET, S3Server, bucket_server, bucket_settings, options
+from commands import Run, commands
 from live import Server, running
 
-from secure_delivery import cli
 from secure_delivery.engine import Engine, build, open_vault
 from secure_delivery.engine.files import Target
 from secure_delivery.engine.outbound import OutboundGuard
@@ -28,20 +28,6 @@ from secure_delivery.engine.settings import PREFIX, Settings
 from secure_delivery.engine.storages import Storages
 from secure_delivery.engine.vault import Vault, new_master_key
 from secure_delivery.gate.model import Application
-
-
-class Said(NamedTuple):
-    """What one command printed, and its exit status."""
-
-    status: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Said]
 
 
 @pytest.fixture(scope="module")
@@ -53,28 +39,9 @@ def bucket() -> Iterator[S3Server]:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, bucket: S3Server) -> Iterator[Run]:
     """Runs commands in this process, on a data folder of the test's own."""
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        monkeypatch.delenv(name)
+    command = commands(monkeypatch, capsys, tmp_path)
     for name, value in ({"data": str(tmp_path / "data")} | bucket_settings(bucket)).items():
         monkeypatch.setenv(PREFIX + name.upper(), value)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["secure-delivery", *words])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        file = tmp_path / "data" / "master.key"
-        if file.exists() and file.stat().st_mode & 0o077 == 0:
-            for key in keys(file).values():
-                assert key not in said.out + said.err, "a master key is never printed"
-        return Said(status, said.out, said.err)
 
     return command
 

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
+from commands import Run, commands
 from hooks import posts
 from outside import Outside, ok
 
-from secure_delivery import cli
 from secure_delivery.engine import build
 from secure_delivery.engine.settings import PREFIX, Settings
 from secure_delivery.plugin.protocols import Event
 
-
-class Said(NamedTuple):
-    """What one command printed, and its exit status."""
-
-    status: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Said]
 KEY = "AshopShopShopShopShop1"
 
 
@@ -43,25 +27,10 @@ def web() -> Iterator[Outside]:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, web: Outside) -> Run:
     """Runs commands in this process, on a data folder of the test's own, with an application."""
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        monkeypatch.delenv(name)
+    command = commands(monkeypatch, capsys, tmp_path)
     settings = {"data": str(tmp_path / "data"), "webhook_allow": "127.0.0.1", "webhook_ports": str(web.port)}
     for name, value in settings.items():
         monkeypatch.setenv(PREFIX + name.upper(), value)
-    monkeypatch.setenv("COLUMNS", "250")
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["secure-delivery", *words])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return Said(status, said.out, said.err)
 
     assert command("app", "create", "shop", "--api-key", KEY).status == 0
     return command

@@ -45,7 +45,9 @@ def test_everything_is_told_of_in_a_sentence_and_exists_as_a_command(name: str, 
         if entry.command:
             assert entry.command in COMMANDS
     else:
-        assert entry.path.split("/")[1] in ("", "sign-in", "sign-out", "code", "setup", "invitation"), "all else is in the API"
+        assert entry.path.split("/")[1] in ("", "sign-in", "sign-out", "code", "setup", "invitation", "me"), (
+            "all else is in the API"
+        )
 
 
 #: What people do in a browser only: about themselves, or about what a page looks like.
