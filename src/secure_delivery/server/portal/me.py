@@ -128,7 +128,7 @@ ROOM = Room(
             show=_me,
             page="me.html",
             title="You",
-            command="user show",
+            command="user list",
             says="Your account, sessions and API tokens.",
         ),
         View(path=_FACTOR, show=_offered, page="second_factor.html", title="A second factor", says="", api=False),
