@@ -20,8 +20,11 @@ _HANDLE = "HANDLE"  # where a policy names no file
 def ready(
     policy: Policy, signed: SignedPolicy, members: dict[str, Any], *, files: str, key: str, life: int
 ) -> list[dict[str, str]]:
-    """What can be copied, each with its `group`, a `label` and the `text`. `files` is the origin of the service, `life` the seconds
-    from the moment of signing for which policies made by the code are good."""
+    """What can be copied, each with its `group`, a `label` and the `text`.
+
+    `files` is the origin of the service, `life` the seconds from the moment of signing for which policies made by the code
+    are good.
+    """
     named = [
         {"group": group, "label": label, "text": text}
         for group, label, text in (*_addresses(policy, signed, files, key), *_curl(policy, signed, files, key))
