@@ -102,6 +102,32 @@ def test_accounts_are_changed_from_the_command_line(run: Run, tmp_path: Path) ->
     ]
 
 
+def test_links_are_addresses_of_the_portal_and_bare_tokens_where_there_is_none(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    setup = run("user", "setup-link", "--json").json()
+    assert setup["url"] == f"http://portal.localhost:8000/setup/{setup['setup']}"
+    monkeypatch.setenv(PREFIX + "PORTAL_URL", "https://portal.example.org")
+    assert "https://portal.example.org/setup/" in run("user", "setup-link").out
+    invited = run("user", "add", ANN, "--json").json()
+    assert invited["url"] == f"https://portal.example.org/invitation/{invited['invitation']}"
+    monkeypatch.setattr("secure_delivery.cli.output.out._width", 40)
+    said = run("user", "password", ANN, "--link").out
+    assert "https://portal.example.org/invitation/" in said
+    link = said.rsplit("/invitation/", 1)[1].strip()
+    monkeypatch.delenv(PREFIX + "PORTAL_URL")
+    monkeypatch.setenv(PREFIX + "PORTAL_HOST", "")
+    engine = opened(tmp_path)
+    engine.people.accounts.accept(link, GOOD, address="192.0.2.7")
+    engine.close()
+    bare = run("user", "setup-link", "--json").json()
+    assert bare["url"] is None
+    said = run("user", "setup-link").out
+    assert "://" not in said
+    assert run("user", "show", ANN, "--json").json()["state"] == "active"
+    assert run("user", "show", "nobody@example.org").status == 2
+
+
 @pytest.mark.parametrize(
     "words",
     [

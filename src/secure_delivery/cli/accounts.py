@@ -11,9 +11,10 @@ import typer
 from rich.text import Text
 
 from ..engine.account_rows import ROLES, SCOPES, Account
-from ..engine.accounts import INVITATION_HOURS, SETUP_HOURS
+from ..engine.accounts import INVITATION, INVITATION_HOURS, SETUP, SETUP_HOURS
 from ..engine.audit import CLI, Entry
 from ..engine.people import People
+from ..engine.settings import Settings
 from ..engine.tokens import ApiToken
 from .output import AsJson, Config, engine_for, moment_of, ms_of, out, say, say_json, say_table, shown
 
@@ -30,6 +31,12 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 def _people(config: Any) -> Iterator[People]:
     with engine_for(config) as engine:
         yield engine.people
+
+
+@contextmanager
+def _inviting(config: Any) -> Iterator[tuple[People, Settings]]:
+    with engine_for(config) as engine:
+        yield engine.people, engine.settings
 
 
 def _password() -> str:
@@ -51,20 +58,26 @@ def _described(account: Account) -> dict[str, Any]:
     }
 
 
-def _show(account: Account, *, as_json: bool, link: str | None = None) -> None:
+def _url(settings: Settings, kind: str, link: str) -> str | None:
+    """The whole address of a link, where there is a portal to open it in."""
+    return f"{settings.portal_address}/{kind}/{link}" if settings.portal_address else None
+
+
+def _show(account: Account, *, as_json: bool, link: str | None = None, url: str | None = None) -> None:
     values = _described(account)
     if as_json:
-        say_json(values | ({} if link is None else {"invitation": link, "hours": INVITATION_HOURS}))
+        say_json(values | ({} if link is None else {"invitation": link, "url": url, "hours": INVITATION_HOURS}))
         return
     for name, value in values.items():
         say(name, "never" if value is None else value)
     if link is not None:
-        _once("invitation", link, INVITATION_HOURS)
+        _once("invitation", url or link, INVITATION_HOURS)
 
 
 def _once(what: str, link: str, hours: int) -> None:
     time = "an hour" if hours == 1 else f"{hours} hours"
-    out.print(Text(f"{what}, good once and for {time}: ", style="bold") + Text(link, style="bold yellow"))
+    # Never broken into lines: what is cut by the width of a terminal cannot be clicked or copied.
+    out.print(Text(f"{what}, good once and for {time}: ", style="bold") + Text(link, style="bold yellow"), soft_wrap=True)
 
 
 @user.command("add")
@@ -76,14 +89,15 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Make an account, and print an invitation by which its person chooses a password."""
-    link = None
+    link = url = None
     given = _password() if password else None
-    with _people(config) as people:
+    with _inviting(config) as (people, settings):
         if given is not None:
             account = people.accounts.add(CLI, login, role, given)
         else:
             account, link = people.accounts.invite(CLI, login, role)
-    _show(account, as_json=as_json, link=link)
+            url = _url(settings, INVITATION, link)
+    _show(account, as_json=as_json, link=link, url=url)
 
 
 @user.command("list")
@@ -101,6 +115,14 @@ def list_(config: Config = None, as_json: AsJson = False) -> None:
 
 def _cell(value: Any) -> object:
     return "yes" if value is True else "" if value in (None, False) else shown(value)
+
+
+@user.command("show")
+def show(login: Login, config: Config = None, as_json: AsJson = False) -> None:
+    """Show one account."""
+    with _people(config) as people:
+        account = people.accounts.named(login)
+    _show(account, as_json=as_json)
 
 
 @user.command("role")
@@ -127,17 +149,19 @@ def password_(
     as_json: AsJson = False,
 ) -> None:
     """Give an account another password: read from the terminal, or from standard input. Its sessions end."""
-    given, printed = None if link else _password(), None
-    with _people(config) as people:
+    given = None if link else _password()
+    printed = url = None
+    with _inviting(config) as (people, settings):
         known = people.accounts.named(login)
         if given is None:
             printed = people.accounts.invite_again(CLI, known.id)
+            url = _url(settings, INVITATION, printed)
         else:
             people.accounts.set_password(CLI, known.id, given)
         if second_factor:
             people.second_factor.remove(CLI, known.id)
         account = people.accounts.get(known.id)
-    _show(account, as_json=as_json, link=printed)
+    _show(account, as_json=as_json, link=printed, url=url)
 
 
 @user.command()
@@ -173,12 +197,13 @@ def remove(login: Login, yes: Yes = False, config: Config = None, as_json: AsJso
 @user.command("setup-link")
 def setup_link(config: Config = None, as_json: AsJson = False) -> None:
     """Print a one-time link by which the first owner chooses a name and a password. Links printed before end."""
-    with _people(config) as people:
+    with _inviting(config) as (people, settings):
         made = people.accounts.setup_link(CLI)
+        url = _url(settings, SETUP, made)
     if as_json:
-        say_json({"setup": made, "hours": SETUP_HOURS})
+        say_json({"setup": made, "url": url, "hours": SETUP_HOURS})
     else:
-        _once("set-up", made, SETUP_HOURS)
+        _once("set-up", url or made, SETUP_HOURS)
 
 
 def _told(each: ApiToken, logins: dict[str, str]) -> dict[str, Any]:
