@@ -139,7 +139,7 @@ def preview(page: Page, start: str) -> None:
 
 def reload_until(page: Page, seen: Callable[[], bool]) -> None:
     """Look again, as people do. A page of the log does not change by itself."""
-    for _ in range(60):
+    for _ in range(400):
         if seen():
             return
         page.reload()

@@ -332,6 +332,8 @@ def report_(
     with engine_for(config) as engine:
         application = known_application(engine, api_key)
         cleared = engine.reports.clear(api_key) if clear else None
+        if clear:
+            engine.administration.note(CLI, "reports.clear", application=api_key)
         found = engine.reports.of(api_key)
     if as_json:
         rows = [asdict(one) | {"first": _moment(one.first), "last": _moment(one.last)} for one in found]

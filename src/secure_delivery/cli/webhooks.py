@@ -165,6 +165,7 @@ def test(api_key: Key, webhook: Name, config: Config = None, as_json: AsJson = F
     """Send an event of our own, and say what came of it. Exit status 1 when it did not arrive."""
     with engine_for(config) as engine:
         done = engine.webhooks.test(api_key, webhook)
+        engine.administration.note(CLI, "webhook.test", application=api_key, subject=webhook)
     _outcome(done, as_json=as_json)
 
 
@@ -242,6 +243,7 @@ def redeliver(
     """Send a delivery once more, now, with the same event id. When it fails, servers go on trying. Exit status 1 then."""
     with engine_for(config) as engine:
         engine.webhooks.redeliver(delivery, application=api_key)
+        engine.administration.note(CLI, "webhook.redeliver", application=api_key, subject=delivery)
         engine.webhooks.deliver(delivery)
         done = engine.webhooks.log.one(delivery)
     _outcome(done, as_json=as_json)

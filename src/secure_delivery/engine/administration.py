@@ -238,9 +238,17 @@ class Administration:
             self._endpoints.remove(api_key, webhook)
             self._note(actor, "webhook.remove", api_key, webhook, before=_webhook(before))
 
-    def note(self, actor: Actor, action: str, *, after: Mapping[str, Any] | None = None) -> None:
-        """Have the log tell of something that was done to the whole service."""
-        self._note(actor, action, None, "", after=after)
+    def note(
+        self,
+        actor: Actor,
+        action: str,
+        *,
+        application: str | None = None,
+        subject: str = "",
+        after: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Have the log tell of what was done to an application or the whole service and changed no row of its own."""
+        self._note(actor, action, application, subject, after=after)
 
     # -- helpers
 

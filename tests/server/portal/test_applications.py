@@ -72,6 +72,31 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(visit: Call
     assert site.server.current(application.api_key).allowed_types == ()
 
 
+def test_pages_that_would_break_are_seen_before_policies_are_required(visit: Callable[..., Page], site: Site) -> None:
+    application = site.server.application()
+    handle = site.server.put(application, b"a text", "a.txt").handle
+    page = visit(f"/applications/{application.api_key}/settings")
+    page.get_by_role("group", name="Try it first").get_by_label("delivery of files").check()
+    page.get_by_role("button", name="Save security settings").click()
+    site.give_password(page)
+    page.get_by_text("Nobody would have been refused so far.").wait_for()
+    assert site.server.get(f"/{handle}", {"Referer": "https://old.example.org/page"}).status == 200
+    rows = page.get_by_role("region", name="Who would be refused").get_by_role("row")
+    for _ in range(400):  # what another process counted is written down every few seconds
+        page.reload()
+        if rows.count():
+            break
+    assert "old.example.org" in rows.last.inner_text()
+    page.get_by_role("group", name="Or only these kinds").get_by_label("delivery of files").check()
+    page.get_by_role("button", name="Save security settings").click()
+    page.get_by_text("The security settings are saved").wait_for()
+    assert site.server.get(f"/{handle}", {"Referer": "https://old.example.org/page"}).status == 403
+    page.get_by_role("button", name="Clear the list").click()
+    page.get_by_text("The list is empty.").wait_for()
+    entries = site.server.engine.people.audit.page(application=application.api_key)
+    assert [entry.action for entry in entries[:3]] == ["reports.clear", "application.change", "application.change"]
+
+
 def test_a_viewer_sees_and_changes_nothing(visit: Callable[..., Page], site: Site) -> None:
     application = site.server.application()
     page = visit("/applications", role=VIEWER)

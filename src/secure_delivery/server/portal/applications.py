@@ -165,6 +165,7 @@ def _told(application: Application) -> dict[str, Any]:
 def _clear_reports(ask: Ask) -> Done:
     key = ask.application().api_key
     ask.engine.reports.clear(key)
+    ask.engine.administration.note(ask.actor, "reports.clear", application=key)
     return Done(to=f"/applications/{key}/settings", note="The list is empty.")
 
 

@@ -169,6 +169,7 @@ def _test(ask: Ask) -> Done:
     """Send a test and wait for the answer: at most as long as one try may take."""
     endpoint = _endpoint(ask)
     done = ask.engine.webhooks.test(endpoint.application, endpoint.id)
+    ask.engine.administration.note(ask.actor, "webhook.test", application=endpoint.application, subject=endpoint.id)
     arrived = done.state == DELIVERED
     note = f"The test arrived: the answer was {done.status}." if arrived else "The test did not arrive: see the answer below."
     return Done(values=_told(ask, done), to=_address(done), note=note)
@@ -253,6 +254,7 @@ def _redeliver(ask: Ask) -> Done:
     """Send it once more and wait for one try; when that fails, servers go on trying."""
     found = _found(ask)
     ask.engine.webhooks.redeliver(found.id, application=found.application)
+    ask.engine.administration.note(ask.actor, "webhook.redeliver", application=found.application, subject=found.id)
     ask.engine.webhooks.deliver(found.id)
     done = ask.engine.webhooks.log.one(found.id, application=found.application)
     note = "It arrived." if done.state == DELIVERED else "It is being sent again."
