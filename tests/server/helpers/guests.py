@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import sqlalchemy as sa
 from live import Reply
 from portal_site import OWNER, PASSWORD, Site
 from starlette.applications import Starlette
 
-from secure_delivery.engine import build
+from secure_delivery.engine import build, tables
 from secure_delivery.engine.sessions import csrf_token
 from secure_delivery.engine.settings import Settings
 from secure_delivery.server import create_app
@@ -98,6 +99,20 @@ def filled(path: str, **names: str) -> str:
         return quote(names.get(found[1], "nothing"), safe="")
 
     return re.sub(r"\{(\w+)(?::\w+)?\}", value, path)
+
+
+def entries(site: Site) -> int:
+    """How many changes were written down, but for sessions, which tests open."""
+    query = sa.select(sa.func.count()).select_from(tables.audit).where(tables.audit.c.action.not_like("session.%"))
+    with site.server.engine.database.read() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def site_token(site: Site, known: dict[int, str] = {}) -> str:  # noqa: B006 - kept on purpose
+    """One token for all tests of a server."""
+    if site.server.port not in known:
+        known[site.server.port] = site.token()
+    return known[site.server.port]
 
 
 # ----------------------------------------------------------------------------------------------------------- the clock

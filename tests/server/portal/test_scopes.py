@@ -6,7 +6,7 @@ import re
 
 import pytest
 import sqlalchemy as sa
-from guests import ACTIONS, EVERYTHING, RAWS, VIEWS, filled, signed_in
+from guests import ACTIONS, EVERYTHING, RAWS, VIEWS, entries, filled, signed_in
 from portal_site import Site
 
 from secure_delivery.engine import tables
@@ -22,13 +22,6 @@ FRESH = [action for action in ACTIONS if action.fresh]
 
 def ways(entry: View | Action | Raw) -> str:
     return "GET" if isinstance(entry, View) else "POST" if isinstance(entry, Action) else entry.method
-
-
-def entries(site: Site) -> int:
-    """How many changes were written down, but for sessions, which tests open."""
-    query = sa.select(sa.func.count()).select_from(tables.audit).where(tables.audit.c.action.not_like("session.%"))
-    with site.server.engine.database.read() as connection:
-        return int(connection.execute(query).scalar_one())
 
 
 def others(entry: View | Action | Raw) -> bool:
