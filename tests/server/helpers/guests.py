@@ -12,10 +12,11 @@ from urllib.parse import quote, urlencode
 
 import sqlalchemy as sa
 from live import Reply
-from portal_site import OWNER, PASSWORD, Site
+from portal_site import DEVELOPER, OWNER, PASSWORD, Site
 from starlette.applications import Starlette
 
-from secure_delivery.engine import build, tables
+from secure_delivery.engine import build, tables, totp
+from secure_delivery.engine.audit import CLI
 from secure_delivery.engine.sessions import csrf_token
 from secure_delivery.engine.settings import Settings
 from secure_delivery.server import create_app
@@ -113,6 +114,32 @@ def site_token(site: Site, known: dict[int, str] = {}) -> str:  # noqa: B006 - k
     if site.server.port not in known:
         known[site.server.port] = site.token()
     return known[site.server.port]
+
+
+def alert(reply: Reply) -> str:
+    found = re.search(r'role="alert"[^>]*>([^<]*)<', reply.body.decode())
+    return "" if found is None else found[1]
+
+
+def person(site: Site, login: str, role: str = DEVELOPER) -> str:
+    """The id of a new person."""
+    return site.server.engine.people.accounts.add(CLI, login, role, PASSWORD).id
+
+
+def actions(site: Site, subject: str) -> list[str]:
+    """What was written down of somebody, newest first."""
+    return [each.action for each in site.server.engine.people.audit.page(limit=200) if each.subject == subject]
+
+
+def with_factor(site: Site, login: str) -> tuple[bytes, list[str]]:
+    """A new person with a second factor: its secret, and recovery codes."""
+    account, people = person(site, login), site.server.engine.people
+    secret = totp.from_base32(people.second_factor.offer(account)[0])
+    return secret, people.second_factor.confirm(CLI, account, code_of(site, secret))
+
+
+def code_of(site: Site, secret: bytes, step: int = 0) -> str:
+    return totp.code_at(secret, int(site.server.engine.clock() // 30) + step)
 
 
 # ----------------------------------------------------------------------------------------------------------- the clock

@@ -11,6 +11,7 @@ from portal_site import Site
 
 from secure_delivery.engine import tables
 from secure_delivery.engine.account_rows import OWNER, ROLES, SCOPES
+from secure_delivery.engine.audit import CLI
 from secure_delivery.server.portal.frame import Action, Raw, View
 
 CLOSED = [(name, entry) for name, entry in EVERYTHING if entry.scope is not None]
@@ -143,3 +144,32 @@ def test_no_get_changes_anything(site: Site, action: Action) -> None:
         assert reply.status in (400, 405, 501)
         assert "access-control-allow-origin" not in reply.headers
     assert entries(site) == before
+
+
+def test_whatever_touches_secrets_or_security_is_written_down_with_who_when_and_from_where(site: Site) -> None:
+    """Security promise 66."""
+    guest, engine = signed_in(site), site.server.engine
+    key = site.server.application().api_key
+    someone = engine.people.accounts.invite(CLI, "someone@example.org", "viewer")[0].id
+    one, person = f"/applications/{key}", f"/people/{someone}"
+    began = int(engine.clock() * 1000)
+    for path, fields, action in (
+        (f"{one}/secrets/rotate", {"grace": "60"}, "secret.rotate"),
+        (f"{one}/secrets/revoke", {}, "secret.revoke"),
+        (f"{one}/security", {"require_policy": "on"}, "application.change"),
+        (f"{one}/whitelists", {"upload": "example.org"}, "application.change"),
+        ("/me/tokens", {"name": "x", "scopes": "read"}, "token.create"),
+        ("/people", {"login": "another@example.org", "role": "viewer"}, "account.invite"),
+        (f"{person}/link", {}, "account.invite_again"),
+        (f"{person}/role", {"role": "developer"}, "account.role"),
+        (f"{person}/disable", {}, "account.disable"),
+        (f"{person}/enable", {}, "account.enable"),
+        (f"{person}/remove", {}, "account.remove"),
+        (f"{one}/delete", {"confirm": key}, "application.delete"),
+    ):
+        reply = guest.post(path, fields)
+        assert reply.status in (200, 201, 303), (path, reply.status)
+        entry = engine.people.audit.page(limit=1)[0]
+        assert (entry.action, entry.name, entry.means) == (action, "owner@example.org", "session"), path
+        assert entry.address == "127.0.0.1"
+        assert began <= entry.at <= engine.clock() * 1000
