@@ -20,7 +20,7 @@ import jwt
 from measure import Effort, Row, Tick, in_turns, in_us, ratio, spread, timed
 
 from secure_delivery import Application, Call, Guard, Policy, RequestFacts, Rule, SecretRing, SignedPolicy, Whitelist, decide
-from secure_delivery.gate.guard import Head
+from secure_delivery.gate.heads import Head
 from secure_delivery.gate.hosts import parse_origin
 from secure_delivery.gate.policy import verify
 from secure_delivery.gate.reading import PolicyCache, read_policy

@@ -27,6 +27,7 @@ HEIGHT = {
     "secure_delivery.gate.credentials": 1.3,
     "secure_delivery.gate.body": 1.3,
     "secure_delivery.gate.rules": 1.3,
+    "secure_delivery.gate.heads": 1.4,
     "secure_delivery.gate.guard": 2.0,
     "secure_delivery.gate.outgoing": 2.1,
     "secure_delivery.gate.wsgi": 2.2,

@@ -7,7 +7,8 @@ These are the public names of the gate: signed policies, domain whitelists, and 
 
 from .gate.decide import CALLS, decide, explain
 from .gate.errors import ConfigurationError, PolicyError, Reason, SecureDeliveryError
-from .gate.guard import Guard, Reply
+from .gate.guard import Guard
+from .gate.heads import Reply
 from .gate.model import Application, Decision, Limits, RequestFacts, Secret, SecretRing, SecretState, new_secret
 from .gate.policy import Call, Policy, SignedPolicy
 from .gate.rules import Rule

@@ -23,7 +23,7 @@ from typing import Any
 from secure_delivery import Application, Decision, Guard, Policy, Reply, Rule, SecretRing, SignedPolicy, Whitelist
 from secure_delivery.asgi import SecureDelivery as AsgiDoor
 from secure_delivery.contrib import jinja
-from secure_delivery.gate.guard import Head
+from secure_delivery.gate.heads import Head
 from secure_delivery.wsgi import SecureDelivery as WsgiDoor
 
 SECRET = "k3y-of-the-doors-Zq7Lw2Xv9Bn4Tf6Yh1Rm8Jd5Gs0Pc"

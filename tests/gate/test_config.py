@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from secure_delivery import ConfigurationError, Decision, Guard, Reply, SignedPolicy
 from secure_delivery.gate.config import guard_from_file, guard_from_settings
-from secure_delivery.gate.guard import Admission, Head
+from secure_delivery.gate.heads import Admission, Head
 from secure_delivery.gate.policy import sign
 
 SECRET = "settings-secret-Zq7Lw2Xv9Bn4Tf6Yh1Rm8J"

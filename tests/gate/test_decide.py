@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from secure_delivery.gate import asgi, wsgi
 from secure_delivery.gate.decide import CALLS, STEPS, decide, explain, who_asks
 from secure_delivery.gate.errors import Reason
-from secure_delivery.gate.guard import Guard, Head
+from secure_delivery.gate.guard import Guard
+from secure_delivery.gate.heads import Head
 from secure_delivery.gate.model import KINDS, Application, Decision, RequestFacts, Secret, SecretRing, SecretState
 from secure_delivery.gate.policy import Call, Policy, SignedPolicy, compile_pattern, sign
 from secure_delivery.gate.reading import PolicyCache

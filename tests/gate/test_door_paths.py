@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secure_delivery import Application, Guard, Rule, SecretRing
-from secure_delivery.gate.guard import Admission, Head, Reply
+from secure_delivery.gate.heads import Admission, Head, Reply
 
 MINE = sign(call=["read"], handle="mine")
 

@@ -27,7 +27,7 @@ from secure_delivery import (
     Whitelist,
 )
 from secure_delivery.asgi import SecureDelivery as AsgiDoor
-from secure_delivery.gate.guard import Admission, Head, WantsBody
+from secure_delivery.gate.heads import Admission, Head, WantsBody
 from secure_delivery.wsgi import SecureDelivery as WsgiDoor
 
 FIRST = "first-secret-Zq7Lw2Xv9Bn4Tf6Yh1Rm8Jd5"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from secure_delivery import Application, Decision, Reason, SecretRing
-from secure_delivery.gate.guard import Admission
+from secure_delivery.gate.heads import Admission
 from secure_delivery.gate.outgoing import TOUCHED, additions, amend
 
 NOW = 1_800_000_000

@@ -13,7 +13,8 @@ import pytest
 
 from secure_delivery.gate import asgi, wsgi
 from secure_delivery.gate.decide import decide, who_asks
-from secure_delivery.gate.guard import _TOLD, Admission, Guard, Head, Reply
+from secure_delivery.gate.guard import _TOLD, Guard
+from secure_delivery.gate.heads import Admission, Head, Reply
 from secure_delivery.gate.model import Application, Decision, RequestFacts, SecretRing
 from secure_delivery.gate.policy import Call, Policy, SignedPolicy
 from secure_delivery.gate.rules import Rule

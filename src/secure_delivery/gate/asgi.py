@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from .body import Peek, SizeMeter
 from .errors import Reason, SecureDeliveryError
-from .guard import Admission, Guard, Head, Reply, WantsBody, fault_reply
+from .guard import Guard
+from .heads import Admission, Head, Reply, WantsBody, fault_reply
 from .outgoing import TOUCHED, amend, encoded_additions
 from .policy import SignedPolicy
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from .errors import ConfigurationError, PatternError
-from .guard import Guard, Head, Reply
+from .guard import Guard
+from .heads import Head, Reply
 from .model import KINDS, Application, Decision, SecretRing
 from .rules import Rule
 from .whitelist import Whitelist

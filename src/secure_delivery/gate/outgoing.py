@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from werkzeug.http import parse_date
 
-from .guard import Admission, Headers
+from .heads import Admission, Headers
 from .model import Application
 
 #: Response headers that `amend` may have to change. Where none of them is there, `additions` are appended and that is all.

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from .credentials import one_credential, secret_from_authorization, signed_from_query
 from .errors import ConfigurationError, Reason, SecureDeliveryError
-from .guard import Admission, Guard, Reply, error_reply, facts_of, fault_reply, read_length
+from .guard import Guard
+from .heads import Admission, Reply, error_reply, facts_of, fault_reply, read_length
 from .model import Decision
 from .outgoing import TOUCHED, additions, amend
 from .rules import FACTS, Rule

@@ -17,7 +17,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from .body import Peek, SizeMeter
 from .errors import Reason, SecureDeliveryError
-from .guard import Admission, Guard, Head, Headers, Reply, WantsBody, fault_reply
+from .guard import Guard
+from .heads import Admission, Head, Headers, Reply, WantsBody, fault_reply
 from .outgoing import amend
 from .policy import SignedPolicy
 
