@@ -57,7 +57,7 @@ def watched_pages(browser: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     faults = [fault for one in watched for fault in one.faults]
-    assert faults == []
+    assert faults == [], faults
 
 
 def visitor(open_page: Callable[..., Page], application: Application) -> Callable[..., Page]:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 from axe_core import violations
 from buckets import KEY_ID, READING, SECRET, S3Server, bucket_server, bucket_settings, options, spellings
 from live import Server, running
-from portal_site import LOOKS, VIEWER, Site, fits, pages
+from portal_site import LOOKS, PASSWORD, VIEWER, Site, fits, pages
+
+from secure_delivery.engine import tables
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -174,6 +177,28 @@ def test_credentials_never_come_out_again(visit: Callable[..., Page], site: Site
     for text in seen:
         assert not [spelled for spelled in spellings(SECRET) if spelled in text.encode()]
     assert '"secrets":["secret_access_key"]' in seen[-1]
+
+
+def test_the_password_is_given_before_credentials_are_and_no_page_repeats_them(
+    visit: Callable[..., Page], site: Site, bucket: S3Server, key: str
+) -> None:
+    added(site, bucket, key, session_token="once")
+    page = visit(f"/applications/{key}/storages/assets")
+    page.get_by_label("Secret access key").fill("an0ther-s3cret-acc3ss-k3y")
+    with site.server.engine.database.write() as connection:
+        connection.execute(sa.update(tables.session).values(fresh=0))  # as after five minutes
+    page.get_by_role("button", name="Save the options").click()
+    page.get_by_role("alert").get_by_text("Give your password once more for this.").wait_for()
+    assert "an0ther-s3cret" not in page.content()
+    page.get_by_label("Your password").fill("not that one")
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("alert").get_by_text("The password is not right.").wait_for()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_url("**/storages/assets")
+    page.get_by_label("Secret access key").fill("an0ther-s3cret-acc3ss-k3y")
+    page.get_by_role("button", name="Save the options").click()
+    page.get_by_text("The options are saved.").wait_for()
 
 
 def test_an_empty_secret_is_kept_and_a_tick_forgets_one(

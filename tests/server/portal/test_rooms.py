@@ -45,7 +45,7 @@ def test_everything_is_told_of_in_a_sentence_and_exists_as_a_command(name: str, 
         if entry.command:
             assert entry.command in COMMANDS
     else:
-        assert entry.path.split("/")[1] in ("", "sign-in", "sign-out", "code", "setup", "invitation", "me"), (
+        assert entry.path.split("/")[1] in ("", "sign-in", "sign-out", "again", "code", "setup", "invitation", "me"), (
             "all else is in the API"
         )
 

@@ -94,8 +94,11 @@ def test_the_password_is_asked_for_again(site: Site, action: Action) -> None:
     with site.server.engine.database.write() as connection:
         connection.execute(sa.update(tables.session).values(fresh=0))  # as after five minutes
     page = guest.post(filled(action.path), {"name": "x"})
-    assert page.status == 403
-    assert b"<h1>Your password</h1>" in page.body
+    if action.by_form:  # its own form asks: see test_portal_storages
+        assert page.status in (403, 404)
+    else:
+        assert page.status == 403
+        assert b"<h1>Your password</h1>" in page.body
     if action.api:
         headers = {"Cookie": f"__Host-sd-session={guest.session}", "Origin": site.url, "X-CSRF-Token": guest.token}
         answer = site.call("POST", filled(action.path), {"name": "x"}, headers=headers)

@@ -103,6 +103,9 @@ class Door:
                     ask = await self._fresh(request, ask)
                 done = await self._context.run(action.do, ask)
             except PasswordNeeded as fault:
+                if action.by_form:
+                    wrong = BadField("password", str(fault.args[0]) if fault.args else PasswordNeeded.sentence)
+                    return await self._again(request, ask, action, wrong)
                 told = {"again": _repeated(ask.given), "says": action.says, "problem": str(fault.args[0]) if fault.args else ""}
                 return await self._page(request, ask, "again.html", "Your password", {}, status=fault.status, **told)
             except SecureDeliveryError as fault:

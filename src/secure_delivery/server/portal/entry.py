@@ -55,6 +55,11 @@ def _enter_code(ask: Ask) -> Done:
     return _signed(ask, signed, _to(ask))
 
 
+def _again(ask: Ask) -> Done:
+    """The password was given once more, for what comes next."""
+    return Done(to=_to(ask) or "/")
+
+
 def _leave(ask: Ask) -> Done:
     ask.engine.people.sign_in.out(ask.who.token)
     return Done(to="/sign-in", note="You are signed out.", session="")
@@ -117,6 +122,7 @@ ROOM = Room(
     actions=(
         Action(path="/sign-in", do=_enter, says="", on="/sign-in", scope=None, api=False),
         Action(path="/code", do=_enter_code, says="", on="/code", scope=None, api=False),
+        Action(path="/again", do=_again, says="Go on.", scope="read", fresh=True, api=False),
         Action(path="/sign-out", do=_leave, says="End the session.", scope="read", api=False),
         Action(path="/setup/{token}", do=_set_up, says="", on="/setup/{token}", scope=None, api=False),
         Action(path="/invitation/{token}", do=_accept, says="", on="/invitation/{token}", scope=None, api=False),

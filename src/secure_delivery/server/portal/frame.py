@@ -116,7 +116,9 @@ class View:
 class Action:
     """Something that is changed. `on` is the path of the view that has the form: it is shown again with what was wrong.
 
-    With `fresh` the password is asked for again, unless that was done within minutes (security promise 66).
+    With `fresh` the password is asked for again, unless that was done within minutes (security promise 66): by a page of its
+    own that repeats what was given, or, where credentials are given, by the page that has the form (`by_form`), so that
+    nothing repeats them.
     """
 
     path: str
@@ -125,6 +127,7 @@ class Action:
     on: str = ""
     scope: str | None = WRITE
     fresh: bool = False
+    by_form: bool = False
     command: str = ""
     api: bool = True
 

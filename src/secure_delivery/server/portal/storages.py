@@ -195,7 +195,7 @@ def _narrow(ask: Ask, application: Application, row: StorageRow) -> bool:
 def _change(ask: Ask) -> Done:
     application, row = _row(ask)
     given = ask.given
-    given.only("csrf", "options", "forget")
+    given.only("csrf", "password", "username", "options", "forget")
     forget = given.several("forget", label="What to forget")
     if unknown := [name for name in forget if name not in row.secrets]:
         raise BadField("forget", f"'{unknown[0][:60]}' is not set.")
@@ -273,7 +273,7 @@ ROOM = Room(
             says="Say where new files go: a storage by its name, `server`, or nothing for the development storage.",
         ),
         Action(
-            path=_STORAGE, do=_change, on=_STORAGE, scope=SECRETS, command="storage set",
+            path=_STORAGE, do=_change, on=_STORAGE, scope=SECRETS, fresh=True, by_form=True, command="storage set",
             says="Change options of a storage; secrets that are left empty stay.",
         ),
         Action(
