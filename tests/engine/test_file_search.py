@@ -489,7 +489,7 @@ def test_a_page_is_read_from_an_index_in_its_order_without_sorting(
     first = look.page(SHOP, limit=5, **question)
     with plans(database) as seen:
         look.page(SHOP, limit=5, after=first.next, **question)
-    walk = seen[-2]  # the last one fetches the files that were found
+    walk = seen[-1]
     assert index in walk
     assert "B-TREE" not in walk
     assert "Sort" not in walk

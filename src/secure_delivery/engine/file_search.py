@@ -48,6 +48,7 @@ _BY_INDEX = sa.select(
 )
 
 _file = tables.file
+_COLUMNS = tuple(_file.c.keys())
 _Condition = sa.ColumnElement[bool]
 
 
@@ -217,12 +218,9 @@ class _Look:
         self._wanted = wanted
         self._order = order
         self._most = most
-        self._columns = (
-            order.key.label("key"),
-            _file.c.handle,
-            _file.c.filename,
-            wanted.matches(now).label("matches"),
-        )
+        told = (order.key.label("at"), wanted.matches(now).label("matches"))
+        self._narrow = (*told, _file.c.handle, _file.c.filename)
+        self._wide = (*told, *_file.c)
 
     def page(self, place: Place | None, limit: int) -> tuple[list[FileLink], Place | None, bool]:
         """The files, the place where the next page begins if there is one, and whether the walk ended early."""
@@ -230,20 +228,20 @@ class _Look:
         last: sa.Row[Any] | None = None
         for examined, row in enumerate(self._rows(place, limit + 1)):
             if examined == self._most and last is not None:
-                return self._whole(found), (last.key, last.handle), True
+                return self._whole(found), (last.at, last.handle), True
             last = row
             if row.matches and (self._wanted.text is None or self._wanted.text in _folded(row.filename)):
                 if len(found) == limit:
-                    return self._whole(found), (found[-1].key, found[-1].handle), False
+                    return self._whole(found), (found[-1].at, found[-1].handle), False
                 found.append(row)
         return self._whole(found), None, False
 
     def _whole(self, found: Sequence[sa.Row[Any]]) -> list[FileLink]:
-        """The files of these rows."""
-        handles = [row.handle for row in found]
+        """The files of these rows: of narrow ones, the rest is fetched."""
+        handles = [row.handle for row in found if "sha256" not in row._mapping]
         rows = self._connection.execute(sa.select(_file).where(_file.c.handle.in_(handles), self._mine)) if handles else ()
-        links = {row.handle: FileLink(**row._asdict()) for row in rows}
-        return [links[handle] for handle in handles]
+        whole = {row.handle: row for row in (*found, *rows)}
+        return [FileLink(**{name: getattr(whole[row.handle], name) for name in _COLUMNS}) for row in found]
 
     def _rows(self, place: Place | None, first: int) -> Iterator[sa.Row[Any]]:
         """Rows behind a place in their order, among them all that match."""
@@ -258,9 +256,7 @@ class _Look:
             if self._are_few(few):
                 return self._sorted(few, place, first)
         walked = [self._walk(conditions, place, first) for conditions in walks]
-        return (
-            walked[0] if len(walked) == 1 else heapq.merge(*walked, key=attrgetter("key", "handle"), reverse=self._order.down)
-        )
+        return walked[0] if len(walked) == 1 else heapq.merge(*walked, key=attrgetter("at", "handle"), reverse=self._order.down)
 
     def _types(self) -> list[str] | None:
         """The types that are asked for, None for any, or too many."""
@@ -307,27 +303,28 @@ class _Look:
 
     def _sorted(self, few: _Few, place: Place | None, first: int) -> Iterator[sa.Row[Any]]:
         """Take few files and sort them. The inner LIMIT has both databases take them by their own index, before they sort."""
-        inner = sa.select(*self._columns).where(self._mine, *few.conditions).order_by(*few.by).limit(self._most).subquery()
+        inner = sa.select(*self._narrow).where(self._mine, *few.conditions).order_by(*few.by).limit(self._most).subquery()
         query = sa.select(inner).where(inner.c.matches)
         if place is not None:
-            query = query.where(self._behind(inner.c.key, inner.c.handle, place))
-        query = query.order_by(*self._directed(inner.c.key, inner.c.handle))
+            query = query.where(self._behind(inner.c.at, inner.c.handle, place))
+        query = query.order_by(*self._directed(inner.c.at, inner.c.handle))
         if self._wanted.text is None:
             query = query.limit(first)
         yield from self._connection.execute(query)
 
     def _walk(self, conditions: Sequence[_Condition], place: Place | None, first: int) -> Iterator[sa.Row[Any]]:
-        """All rows of these conditions in order, fetched some at a time."""
+        """All rows of these conditions in order, fetched some at a time: first as many as make a page if all match, whole."""
         key, handle, size = self._order.key, _file.c.handle, first
+        columns: tuple[sa.ColumnElement[Any], ...] = self._wide
         while True:
-            query = sa.select(*self._columns).where(self._mine, *conditions)
+            query = sa.select(*columns).where(self._mine, *conditions)
             if place is not None:
                 query = query.where(self._behind(key, handle, place))
             rows = self._connection.execute(query.order_by(*self._directed(key, handle)).limit(size)).all()
             yield from rows
             if len(rows) < size:
                 return
-            place, size = (rows[-1].key, rows[-1].handle), min(4 * size, _STEP)
+            place, size, columns = (rows[-1].at, rows[-1].handle), min(4 * size, _STEP), self._narrow
 
     def _behind(self, key: sa.ColumnElement[Any], handle: sa.ColumnElement[str], place: Place) -> _Condition:
         """Rows behind a place. The first half says nothing new, but lets SQLite begin there in its index."""
