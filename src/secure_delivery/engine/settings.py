@@ -36,6 +36,11 @@ class Settings:
 
     data: Path = _setting(kinds.path, Path("data"), "Folder for the database, stored files and keys.")
     database: str = _setting(kinds.text, "", "Database URL; empty means SQLite inside the data folder.")
+    plain_secrets: bool = _setting(
+        kinds.flag,
+        False,
+        "Take secrets of applications over plain HTTP from other machines too, where anybody on the way reads them.",
+    )
     database_plain: bool = _setting(
         kinds.flag,
         False,

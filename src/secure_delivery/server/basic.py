@@ -57,6 +57,8 @@ async def authenticated(context: Context, request: Request) -> Application:
 async def caller_of(context: Context, request: Request) -> Caller:
     """Who asks, with the secret or as a listed page. Raises `Unauthorized`, `OriginRefused`, `CredentialConflict`."""
     key, secret = read_basic(single(request, "authorization"))
+    if secret:
+        context.shield(request)
     application = await context.query(context.engine.records.application, key) if key and len(key) <= 64 else None
     right = False
     if application is not None and secret:

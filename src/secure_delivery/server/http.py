@@ -28,6 +28,7 @@ from ..gate.decide import decide, who_asks
 from ..gate.errors import (
     BadRequest,
     CredentialConflict,
+    HttpsRequired,
     MethodNotAllowed,
     NotFound,
     Overloaded,
@@ -40,7 +41,7 @@ from ..gate.policy import Call, SignedPolicy
 from ..gate.reading import PolicyCache
 from ..gate.whitelist import Whitelist
 from . import counting
-from .transport import base_of, peer_of
+from .transport import base_of, peer_of, plain_http
 
 if TYPE_CHECKING:
     from ..engine.renditions import Rendition
@@ -70,6 +71,9 @@ CONTENT_HEADERS = {
     "referrer-policy": "no-referrer",
 }
 
+
+#: What is told of a secret that came in the clear: it should be renewed.
+SHIELDED = "Secrets are taken by https only. Whoever is on the way has read this one: make a new one."
 
 #: Statuses of faults that are refusals too.
 REFUSING = frozenset({401, 403, 429})
@@ -126,6 +130,22 @@ class Context:
             raise NotFound(f"the application {api_key} is gone")
         return found
 
+    def secret(self, request: Request) -> str | None:
+        """The secret of an application that a request shows by HTTP Basic. Raises what `shield` raises."""
+        shown = secret_from_authorization(single(request, "authorization"))
+        if shown is not None:
+            self.shield(request)
+        return shown
+
+    def shield(self, request: Request) -> None:
+        """Raise `HttpsRequired` for a secret that came in the clear from another machine (security promise 68)."""
+        settings = self.engine.settings
+        if settings.plain_secrets:
+            return
+        peer = peer_of(request.scope, settings)
+        if peer.scheme != "https" and not plain_http(peer):
+            raise HttpsRequired(f"a secret by plain HTTP from {peer.address[:60]}", public=SHIELDED)
+
     def judge(self, request: Request, application: Application, *calls: Call, **facts: Any) -> Decision:
         """Decide about a request. Raises `Denied` with the decision when it falls against it.
 
@@ -135,7 +155,7 @@ class Context:
         counting.belongs(request.scope, application.api_key)
         shown = one_credential(
             signed_from_query(raw_query(request)) if facts.pop("use_query", True) else None,
-            secret_from_authorization(single(request, "authorization")) if facts.pop("use_basic", True) else None,
+            self.secret(request) if facts.pop("use_basic", True) else None,
             facts.pop("signed", None),
         )
         now = self.engine.clock()
