@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OUT = Path(__file__).parent / "portal"
 PASSWORD = "three brown owls at noon"  # noqa: S105 - of a server that lasts some seconds
-WIDE = {"width": 1180, "height": 760}
+WIDE = {"width": 1360, "height": 860}
 
 
 def main() -> None:

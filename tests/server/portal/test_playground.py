@@ -119,7 +119,8 @@ def test_tasks_are_moved_and_removed(visit: Callable[..., Page], application: Ap
 
 
 def test_an_example_is_one_press(visit: Callable[..., Page], application: Application, owl: FileLink) -> None:
-    page = visit(_here(application, handle=owl.handle))
+    page = visit(_here(application))
+    page.get_by_role("radio", name="owl.jpg").check()  # the page was made before this was chosen
     page.get_by_role("link", name="Square avatar").click()
     page.get_by_text("240 × 240").wait_for()
     expect(_shown(page)).to_have_js_property("naturalWidth", 240)

@@ -106,6 +106,15 @@ form.addEventListener("change", (event) => {
   attempt();
 });
 
+// An example is of the file that is chosen now, which the page may not know yet.
+for (const link of form.querySelectorAll(".examples a")) {
+  link.addEventListener("click", () => {
+    const to = new URL(link.href);
+    if (wish().handle) to.searchParams.set("handle", wish().handle);
+    link.href = to;
+  });
+}
+
 // Addresses stay short: what is empty is not said.
 form.addEventListener("formdata", (event) => {
   for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
