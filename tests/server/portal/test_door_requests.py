@@ -19,6 +19,7 @@ from live import Reply, Server, running
 from portal_site import Site
 
 from secure_delivery.engine import tables
+from secure_delivery.engine.sessions import csrf_token
 from secure_delivery.server import portal
 from secure_delivery.server.portal.fields import BadField, Fields
 from secure_delivery.server.portal.frame import Action, View
@@ -180,7 +181,8 @@ def application_of(site: Site, known: dict[int, str] = {}) -> str:  # noqa: B006
 
 def sends(site: Site, guest: Guest) -> Callable[..., Reply]:
     def send(body: bytes, kind: str | None, path: str = "/api/v1/applications", **more: str) -> Reply:
-        headers = {"Host": site.host, "Origin": site.url, "X-CSRF-Token": guest.token}
+        # Of the session itself: the last page that was seen may have been one for strangers, as faults of the door are.
+        headers = {"Host": site.host, "Origin": site.url, "X-CSRF-Token": csrf_token(guest.session)}
         headers |= {"Cookie": f"{SESSION_COOKIE}={guest.session}"} | ({} if kind is None else {"Content-Type": kind}) | more
         return site.server.request("POST", path, body=body, headers=headers)
 
