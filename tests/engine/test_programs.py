@@ -693,3 +693,16 @@ def test_a_frame_that_is_half_sent_does_not_delay_closing(tmp_path: Path) -> Non
         assert time.monotonic() - begun < 3
         with pytest.raises((Busy, SecureDeliveryError)):
             job.result(5)
+
+
+def test_children_that_no_program_started_live_on_where_they_are_named() -> None:
+    script = """
+import subprocess
+from secure_delivery.engine.programs import children, end_group
+server, other, leader = (subprocess.Popen(["sleep", "60"], start_new_session=True) for _ in range(3))
+end_group(leader.pid, spare=[server.pid])
+print([each.pid in children() for each in (server, other, leader)])
+server.kill()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "[True, False, False]\n", done.stderr

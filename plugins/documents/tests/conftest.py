@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from secure_delivery.engine import confine
-from secure_delivery.engine.programs import Programs, Request, find
+from secure_delivery.engine.programs import Programs, Request, children, find
 from secure_delivery.engine.sandbox import Chain, ChainSource, PluginChoice, Sandbox
 from secure_delivery.plugin import Media, MemoryFile, SecureDeliveryError, WorkLimits
 from secure_delivery.plugin.testing import SimpleWorkshop, bind, content
@@ -310,9 +310,13 @@ class OfficeShop:
     def __init__(self, place: Path, metadata: str = "all") -> None:
         self._simple = SimpleWorkshop(metadata=metadata)
         programs = {NAME: PROGRAM, PAGES: PAGES_PROGRAM}
-        self._programs = Programs(programs, place=place, limits=WorkLimits(), layers=())
+        self._declared, self._place = programs, place
         self._known: dict[Any, list[bytes] | SecureDeliveryError] = {}
         self.asked: list[str] = []
+
+    def _programs(self) -> Programs:
+        """In this process, whose other children are servers of other tests: those that are there now live on."""
+        return Programs(self._declared, place=self._place, limits=WorkLimits(), layers=(), others=children())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._simple, name)
@@ -337,7 +341,7 @@ class OfficeShop:
             wanted = [handle.fileno() for handle in handles]
             request = Request(program=program, files=wanted, choices=choices, deadline=time.monotonic() + 60)
             try:
-                results = self._programs.run(request)
+                results = self._programs().run(request)
             except SecureDeliveryError as error:
                 return error
         made = []

@@ -80,16 +80,26 @@ def missing(program: Program) -> str | None:
 class Programs:
     """Runs declared programs, one at a time, in a process with one thread.
 
-    `place` is the folder in which each run gets one of its own; `layers` are those of `confine.LAYERS` that hold here.
+    `place` is the folder in which each run gets one of its own; `layers` are those of `confine.LAYERS` that hold here. `others`
+    are children of this process that no program started: all that are not named are ended after each run.
     """
 
-    def __init__(self, programs: Mapping[str, Program], *, place: Path, limits: WorkLimits, layers: Collection[str]) -> None:
+    def __init__(
+        self,
+        programs: Mapping[str, Program],
+        *,
+        place: Path,
+        limits: WorkLimits,
+        layers: Collection[str],
+        others: Collection[int] = (),
+    ) -> None:
         self._programs = programs
         self._paths = {name: find(program) for name, program in programs.items()}
         self._missing = {name: missing(program) for name, program in programs.items()}
         self._place = place
         self._limits = limits
         self._layers = frozenset(layers)
+        self._others = frozenset(others)
         if programs:
             scratch.sweep(place)
 
@@ -184,7 +194,7 @@ class Programs:
         try:
             verdict = self._wait(child, request, deadline, folder)
         finally:
-            status = end_group(child, spare=request.asker)
+            status = end_group(child, spare=self._others | {request.asker})
         if verdict is not None:
             raise verdict
         if status in _SPENT:
@@ -290,9 +300,9 @@ def _copied(file: int, folder: Path, number: int, suffix: str) -> Path:
     return path
 
 
-def end_group(leader: int, *, spare: int = 0) -> int:
+def end_group(leader: int, *, spare: Collection[int] = ()) -> int:
     """End a process that was not waited for yet, its group, and whatever else this process has inherited from it
-    (`confine.adopt_orphans`); its exit status. The child `spare` lives on."""
+    (`confine.adopt_orphans`); its exit status. The children `spare` live on."""
     for kill in (os.killpg, os.kill):
         try:
             kill(leader, signal.SIGKILL)
@@ -300,7 +310,7 @@ def end_group(leader: int, *, spare: int = 0) -> int:
             pass  # it has no group of its own yet
     status = os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1])
     end = time.monotonic() + _ENDING
-    while (orphans := [child for child in _children() if child != spare]) and time.monotonic() < end:
+    while (orphans := [child for child in children() if child not in spare]) and time.monotonic() < end:
         for orphan in orphans:
             try:
                 os.kill(orphan, signal.SIGKILL)
@@ -310,7 +320,8 @@ def end_group(leader: int, *, spare: int = 0) -> int:
     return status
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
+    """The children of this process."""
     try:
         return [int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
     except OSError:  # not Linux, or a kernel without this file: the group is all that is known
