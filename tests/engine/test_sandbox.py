@@ -37,7 +37,8 @@ from secure_delivery.gate.errors import (
 from secure_delivery.plugin.protocols import WorkLimits
 
 HOSTILE = PluginChoice(extra=["sandbox_hostile"], path=[str(Path(__file__).parent / "hostile")], warm=[])
-LIMITS = WorkLimits(seconds=6.0, cpu_seconds=1, memory=400_000_000, bytes=20_000_000)
+# Enough of the clock that a busy machine gives a decoder the seconds of the processor which end it.
+LIMITS = WorkLimits(seconds=15.0, cpu_seconds=1, memory=400_000_000, bytes=20_000_000)
 LATE = LIMITS.seconds + 2  # security promise 48
 
 linux = pytest.mark.skipif(not confine.LINUX, reason="confinement is only there on Linux")
@@ -215,8 +216,6 @@ def test_however_a_decoder_ends_it_is_a_fault_in_time_and_the_next_job_works(tas
     with pytest.raises(kind) as caught:
         run(task)
     assert time.monotonic() - begun < LATE
-    if detail == "CPU limit" and type(caught.value) is TimedOut:
-        kind, detail = TimedOut, "wall limit"  # a busy machine gave it too little of the processor to come to the other one
     assert type(caught.value) is kind
     assert detail in str(caught.value)
     assert run("upper", data=b"next").data == b"NEXT"
