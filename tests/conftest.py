@@ -65,6 +65,13 @@ def lasting_postgres_url() -> Iterator[URL]:
         yield url
 
 
+@pytest.fixture
+def own_postgres_url() -> Iterator[URL]:
+    """A database for one test alone: what it seals is under the master key of its own server."""
+    with fresh_postgres() as url:
+        yield url
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database."""

@@ -17,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from secure_delivery.engine import tables
 from secure_delivery.engine.database import Database, check_text, newest_revision
@@ -219,6 +219,17 @@ def test_connections_that_the_server_ended_are_replaced(database: Database) -> N
         connection.execute(mine)
     assert database.generation() == before
     assert names(database) == []
+
+
+@pytest.mark.parametrize("ask", ["generation", "read", "write"])
+def test_a_server_that_is_away_is_told_in_one_way_by_whatever_asks_it(ask: str) -> None:
+    database = Database("postgresql+psycopg://user:marker-pw@127.0.0.1:1/name")
+    with pytest.raises(OperationalError) as caught:
+        if ask == "generation":
+            database.generation()
+        else:
+            getattr(database, ask)().__enter__()
+    assert "marker-pw" not in str(caught.value)
 
 
 def test_a_forked_process_gets_connections_of_its_own(database: Database, database_url: str) -> None:

@@ -194,7 +194,8 @@ def test_a_note_without_its_data_or_with_nonsense_in_it_means_nothing_is_kept(ma
         for damage in ("{}", "[]", "null", '{"until": 1}', "\x00"):
             note.write_text(damage)
             assert content(get(files, web.url("/a"))) == b"words"
-        note.with_suffix(".bin").unlink()
+        for data in tmp_path.glob("*.bin"):
+            data.unlink()
         assert content(get(files, web.url("/a"))) == b"words"
         assert len(web.seen) == 7
 

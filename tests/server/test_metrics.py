@@ -228,8 +228,8 @@ def test_without_a_token_only_direct_requests_of_this_machine_are_answered(told:
 
 
 @pytest.mark.postgres
-def test_with_a_token_nobody_else_is_answered_and_processes_tell_the_same(tmp_path: Path, lasting_postgres_url: URL) -> None:
-    database = lasting_postgres_url.render_as_string(hide_password=False)
+def test_with_a_token_nobody_else_is_answered_and_processes_tell_the_same(tmp_path: Path, own_postgres_url: URL) -> None:
+    database = own_postgres_url.render_as_string(hide_password=False)
     settings = {"metrics_token": TOKEN, "workers": 2}
     with running(tmp_path, database=database, settings=settings) as server:
         refused: tuple[dict[str, str], ...] = ({}, {"Authorization": "Bearer "}, {"Authorization": f"Basic {TOKEN}"})

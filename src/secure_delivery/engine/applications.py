@@ -124,6 +124,26 @@ class Applications:
             ).all()
             return [self._build(row, self._rows_of_ring(connection, row.api_key)) for row in rows]
 
+    def some_applications(self, *, text: str = "", after: str = "", limit: int = 50) -> tuple[list[Application], str]:
+        """Some applications, newest first, and what the next call gives as `after`: nothing at the end.
+
+        `text` is a part of the name, in whatever case, or the beginning of an API key. Raises `BadRequest` for an `after` that
+        no call gave.
+        """
+        columns, wanted = tables.application.c, text.casefold()
+        query = sa.select(columns.api_key, columns.name, columns.created)
+        if after:
+            created, dot, key = after.partition(".")
+            if not (dot and created.isascii() and created.isdigit() and len(created) < 16 and _API_KEY.fullmatch(key)):
+                raise BadRequest(public="There is no such page.")
+            query = query.where(sa.tuple_(columns.created, columns.api_key) < sa.tuple_(int(created), key))
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(columns.created.desc(), columns.api_key.desc())).all()
+            found = [row for row in rows if wanted in row.name.casefold() or row.api_key.startswith(text)]
+            page = [each for row in found[:limit] if (each := self._load(connection, row.api_key)) is not None]
+        last = found[limit - 1] if len(found) > limit else None
+        return page, "" if last is None else f"{last.created}.{last.api_key}"
+
     def update_application(self, api_key: str, **changes: Any) -> Application:
         """Change the name or switches, named as in `Application`; all of them or, when one is refused, none.
 

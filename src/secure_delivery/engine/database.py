@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..gate.errors import BadRequest, ConfigurationError
 from .database_url import SETTING, read_url
@@ -209,12 +209,18 @@ class Database:
     def generations(self) -> Mapping[str, int]:
         """The tokens of all subjects, of one moment, for the price of one."""
         _ = self.engine  # a forked process must not touch the parent's connection
+        fault = self._engine.dialect.loaded_dbapi.Error
         with self._lock:
             try:
                 return self._counters()
-            except self._engine.dialect.loaded_dbapi.Error:
-                self._drop_watch()  # the server was restarted, say; a second failure is a fault
+            except fault:
+                self._drop_watch()  # the server was restarted, say
+            try:
                 return self._counters()
+            except fault as error:
+                self._drop_watch()
+                # Who calls knows the errors of SQLAlchemy, and which of them may pass.
+                raise DBAPIError.instance(None, None, error, fault, hide_parameters=True) from error
 
     @staticmethod
     def bump(connection: Connection, subject: Subject = "applications") -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ..gate.errors import TooLarge
 from .fetch import Fetcher
@@ -25,14 +25,20 @@ from .sources import Held, SourceFile
 
 _MOST = 1 << 30  # bytes kept in all
 _ABANDONED = 24 * 3600.0  # seconds after which nobody can be fetching into a file any more
+_REPLACED = 60.0  # seconds after which the note of fetched data must have been written
+_DATA = ".bin"
 
 Check = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Note:
-    """What is known of a kept file: the addresses it came by, and until when it counts (unix seconds)."""
+    """What is known of a kept file: the name of its data, the addresses it came by, and until when it counts (unix seconds).
 
+    Data never change under their name: whatever moment a note is read at, what it names is what it describes.
+    """
+
+    data: str
     hops: list[str]
     mimetype: str
     filename: str
@@ -67,35 +73,30 @@ class FetchedFiles:
     def sweep(self, *, everything: bool = False) -> int:
         """Remove what is out of date, the oldest beyond the budget, and what a crash left; returns how many files went."""
         now, spent, gone = self._clock(), 0, 0
-        entries = []
-        for note in self._folder.glob("*.json"):
-            try:
-                entries.append((json.loads(note.read_text())["until"], note.with_suffix(".bin"), note))
-            except (OSError, ValueError, LookupError, TypeError):
-                entries.append((0.0, note.with_suffix(".bin"), note))
-        for until, data, note in sorted(entries, key=lambda entry: -entry[0]):
-            size = _size(data)
+        notes = {path: _read(path) for path in self._folder.glob("*.json")}
+        for path, note in sorted(notes.items(), key=lambda entry: 0.0 if entry[1] is None else -entry[1].until):
+            size = 0 if note is None else _size(self._folder / note.data)
             spent += size
-            if everything or until <= now or spent > _MOST:
+            if note is None or everything or note.until <= now or spent > _MOST:
                 spent -= size
-                note.unlink(missing_ok=True)
-                data.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+                if note is not None:
+                    (self._folder / note.data).unlink(missing_ok=True)
                 gone += 1
+        named = {note.data for note in notes.values() if note is not None} | {path.name for path in notes}
         for path in self._folder.iterdir():
-            if not path.with_suffix(".json").exists() and _age(path) > _ABANDONED:
+            if path.name not in named and _age(path) > (_REPLACED if path.suffix == _DATA else _ABANDONED):
                 path.unlink(missing_ok=True)
                 gone += 1
         return gone
 
     def _kept(self, key: str, max_bytes: int, check: Check) -> SourceFile | None:
+        note = _read(self._folder / f"{key}.json")
+        if note is None:
+            return None
         try:
-            written = (self._folder / f"{key}.json").read_text()
-            note = _Note(**json.loads(written))
-            held = Held(self._folder / f"{key}.bin")
-            # A note is taken away before its data is replaced: if it is still there, what was opened is its data.
-            if (self._folder / f"{key}.json").read_text() != written:
-                return None
-        except (OSError, ValueError, TypeError):
+            held = Held(self._folder / note.data)
+        except OSError:  # replaced or cleared away meanwhile
             return None
         if note.until <= self._clock():
             return None
@@ -120,6 +121,7 @@ class FetchedFiles:
                 found = self.fetcher.fetch(url, into=into, max_bytes=max_bytes, check=seen, headers=headers)
             age = self._keep if found.max_age is None else min(self._keep, found.max_age)
             note = _Note(
+                data=f"{key}.{secrets.token_hex(8)}{_DATA}",
                 hops=hops,
                 mimetype=found.mimetype,
                 filename=found.filename,
@@ -135,12 +137,14 @@ class FetchedFiles:
             path.unlink(missing_ok=True)
 
     def _keep_it(self, key: str, path: Path, note: _Note) -> None:
-        (self._folder / f"{key}.json").unlink(missing_ok=True)
-        path.replace(self._folder / f"{key}.bin")
-        written = self._folder / f"{key}.{threading.get_ident()}.tmp"
-        values: dict[str, Any] = {name: getattr(note, name) for name in _Note.__dataclass_fields__}
-        written.write_text(json.dumps(values))
-        written.replace(self._folder / f"{key}.json")
+        place = self._folder / f"{key}.json"
+        before = _read(place)
+        path.replace(self._folder / note.data)
+        written = self._folder / f"{note.data}.tmp"
+        written.write_text(json.dumps(asdict(note)))
+        written.replace(place)
+        if before is not None:
+            (self._folder / before.data).unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self, key: str) -> Iterator[None]:
@@ -158,6 +162,15 @@ class FetchedFiles:
                     del self._locks[key]
                 else:
                     self._locks[key] = (lock, count - 1)
+
+
+def _read(path: Path) -> _Note | None:
+    """A note; None where there is none that can be read."""
+    try:
+        note = _Note(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return note if note.data == Path(note.data).name and note.data.endswith(_DATA) else None
 
 
 def _size(path: Path) -> int:

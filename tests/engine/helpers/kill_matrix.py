@@ -225,7 +225,7 @@ class House:
 
     def check_job(self, job: Job) -> str:
         """One job; the id of its event."""
-        assert job.state == "success", job
+        assert job.state == "success", f"{job}\n{self.state()}"
         assert (job.lease, job.worker, job.sealed) == (None, None, None)
         folder = hashlib.sha256(f"results of {job.id}".encode()).hexdigest()
         name = job.data["name"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from axe_core import violations
@@ -33,6 +34,31 @@ def test_a_new_application_shows_its_secret_once_and_the_secret_signs(visit: Cal
     page.goto(f"{site.url}/applications/{key}/secrets")
     assert secret not in page.content()
     assert f"…{secret[-4:]}" in page.inner_text("main")
+
+
+def test_many_applications_come_in_pages_and_are_found_by_name_or_key(visit: Callable[..., Page], site: Site) -> None:
+    create = site.server.engine.administration.create_application
+    made = [create("test", f"Owlery {number:03} <i>100%</i>", require_policy=True)[0] for number in range(120)]
+    page = visit("/applications")
+    page.get_by_label("Find an application").fill("owlery")
+    page.get_by_role("button", name="Search").click()
+    seen: list[str] = []
+    while True:
+        seen += page.locator("tbody code").all_inner_texts()
+        more = page.get_by_role("link", name="Next")
+        if not more.count():
+            break
+        more.click()
+        page.get_by_role("link", name="First").wait_for()
+    assert seen == [each.api_key for each in reversed(made)]
+    page.get_by_label("Find an application").fill(made[7].api_key[:12])
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="Owlery 007 <i>100%</i>").click()
+    page.get_by_role("heading", name="Owlery 007 <i>100%</i>", level=1).wait_for()
+    token = site.token("owner", "read")
+    for after in ("nonsense", "1.", ".x", "9" * 99 + ".x", "1.a b", "²."):
+        assert site.call("GET", f"/applications?after={quote(after)}", token=token).status == 400
+    assert site.call("GET", "/applications?text=no%20such%20thing%25", token=token).json()["applications"] == []
 
 
 def test_a_secret_is_renewed_with_grace_after_the_password_and_revoked(visit: Callable[..., Page], site: Site) -> None:

@@ -15,6 +15,7 @@ from ...gate.model import Application, Limits
 from .fields import BadField
 from .frame import Action, Ask, Done, Room, View
 
+_PAGE = 50  # applications of a page
 KINDS = (
     ("upload", "uploads"),
     ("delivery", "delivery of files"),
@@ -47,7 +48,9 @@ def summary(ask: Ask, application: Application) -> dict[str, Any]:
 
 
 def _all(ask: Ask) -> Mapping[str, Any]:
-    return {"applications": [summary(ask, each) for each in ask.engine.records.applications()]}
+    text, after = ask.query.text("text", longest=100), ask.query.text("after", longest=100)
+    found, more = ask.engine.records.some_applications(text=text, after=after, limit=_PAGE)
+    return {"applications": [summary(ask, each) for each in found], "text": text, "after": after, "next": more}
 
 
 def _create(ask: Ask) -> Done:
@@ -220,7 +223,8 @@ ROOM = Room(
     views=(
         View(
             path="/applications", show=_all, page="applications.html", title="Applications", command="app list",
-            says="All applications, with what they have stored.",
+            says="Applications with what they have stored, newest first, page by page: by `text`, a part of the name or the "
+            "beginning of an API key; `after` as `next` says.",
         ),
         View(
             path=f"{_ONE}/settings", show=_settings, page="settings.html", title="Settings", command="app show",
