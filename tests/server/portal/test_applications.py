@@ -37,8 +37,8 @@ def test_a_new_application_shows_its_secret_once_and_the_secret_signs(visit: Cal
 
 
 def test_many_applications_come_in_pages_and_are_found_by_name_or_key(visit: Callable[..., Page], site: Site) -> None:
-    create = site.server.engine.administration.create_application
-    made = [create("test", f"Owlery {number:03} <i>100%</i>", require_policy=True)[0] for number in range(120)]
+    create = site.server.engine.records.create_application
+    made = [create(f"Owlery {number:03} <i>100%</i>", require_policy=True)[0] for number in range(120)]
     page = visit("/applications")
     page.get_by_label("Find an application").fill("owlery")
     page.get_by_role("button", name="Search").click()
