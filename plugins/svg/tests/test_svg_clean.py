@@ -14,6 +14,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import tinycss2  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ import secure_delivery_svg
 from secure_delivery.plugin import ConfigurationError, Corrupt, SecureDeliveryError, Selective, TooLarge, Unsupported
 from secure_delivery.plugin.manager import load
 from secure_delivery.plugin.testing import content
+from secure_delivery_svg import styles
 from secure_delivery_svg.clean import DEEPEST, MOST_BYTES, MOST_ELEMENTS, clean, is_svg
 from secure_delivery_svg.vocabulary import ATTRIBUTES, ELEMENTS, SVG, XLINK
 
@@ -257,6 +259,25 @@ def test_all_drawings_come_out_clean(tree: str) -> None:
             assert plain != "href" or value.startswith("#")
             assert "url(http" not in value.replace(" ", "") and "url(//" not in value.replace(" ", "")
     assert clean(text.encode()).text() == text
+
+
+_PIECES = (
+    "hsl(", "rgb(", "rgba(", "translate(", "url(", "URL(", "url(#", "image(", "src(", ")", "1,2", "50%", "-.5e3", "#a",
+    "#a.b:c", " ", ",", "//x", "http://x", "/", "*", "/*", "*/", "\\", "\\75", "'", '"', ";", "{", "}", "\n", "\f", "red",
+    "deg", "\u00e9",
+)  # fmt: skip
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(st.sampled_from(_PIECES), max_size=8).map("".join))
+def test_values_that_are_taken_at_sight_are_those_that_their_tokens_let_pass(value: str) -> None:
+    if styles._PLAIN.fullmatch(value):
+        assert styles._harmless(tinycss2.parse_component_value_list(value), 0)
+
+
+@pytest.mark.parametrize("value", ["hsl(12,60%,50%)", "translate(1 2) rotate(-3.5e1)", "url(#a)", "url(#a.b:c), rgb(1, 2, 3)"])
+def test_usual_values_are_taken_at_sight(value: str) -> None:
+    assert styles._PLAIN.fullmatch(value)
 
 
 # --------------------------------------------------------------------------------------------------------------- faults
