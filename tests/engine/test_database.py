@@ -420,7 +420,48 @@ def test_sqlite_connections_are_durable_wiped_and_checked(tmp_path: Path) -> Non
         with block() as connection:
             found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in wanted}
             assert found == wanted
-            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() >= 5000
+    with database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() >= 5000
+    database.close()
+
+
+def test_a_sqlite_writer_waits_for_another_process_and_gives_up_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "service.db"
+    database = Database(f"sqlite:///{path}")
+    with database.write() as connection:
+        connection.execute(sa.text("CREATE TABLE word (text TEXT)"))
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr("secure_delivery.engine.database._BUSY", 0.05)
+    with pytest.raises(OperationalError, match="locked"), database.write():
+        pytest.fail("there is another writer")
+    monkeypatch.undo()
+    timer = threading.Timer(0.3, other.execute, ("COMMIT",))
+    timer.start()
+    with database.write() as connection:
+        connection.execute(sa.text("INSERT INTO word VALUES ('waited')"))
+    timer.join()
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT text FROM word")).scalars().all() == ["waited"]
+    other.close()
+    database.close()
+
+
+def test_readers_cannot_write_and_a_writer_keeps_its_connection(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'service.db'}")
+    seen = []
+    for _ in range(3):
+        with database.write() as connection:
+            connection.execute(sa.text("CREATE TABLE IF NOT EXISTS word (text TEXT)"))
+            seen.append(connection.connection.dbapi_connection)
+        with database.read() as connection, pytest.raises(DBAPIError, match="readonly"):
+            connection.execute(sa.text("INSERT INTO word VALUES ('x')"))
+    assert seen[0] is seen[1] is seen[2]
+    database.close()
+    with database.write() as connection:
+        assert connection.connection.dbapi_connection is not seen[0]
     database.close()
 
 

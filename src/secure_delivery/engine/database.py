@@ -35,12 +35,14 @@ from .turns import Turns
 Subject: TypeAlias = Literal["applications", "files"]
 
 _BUSY = 10.0  # seconds a writer waits for its turn; SQLite has one writer at a time, and transactions here are short
+_LOOK = 0.0002  # seconds between two looks whether another process has ended its transaction,
+_BRIEF = 0.2  # for so long; it is a large one then
 _WRITES = "secure_delivery_writes"  # execution option by which `write` tells the begin event
 _MIGRATION_LOCK = 0x5EC0DE11  # any number, as long as every process uses the same
 
-#: What every SQLite connection is told, and why.
+_PRAGMA_BUSY = f"PRAGMA busy_timeout = {int(_BUSY * 1000)}"
+#: What every SQLite connection is told besides, and why.
 _PRAGMAS = (
-    f"busy_timeout = {int(_BUSY * 1000)}",
     "foreign_keys = ON",  # off by default; the cascades of the schema depend on it
     "synchronous = FULL",  # what was answered "stored" survives a power loss
     "secure_delete = ON",  # deleted rows are overwritten with zeros (security promise 82)
@@ -68,6 +70,7 @@ class Database:
         self._turns = Turns(self._writer, _given_up)
         self._watch: Any = None  # a connection of the driver's own, for `generation` only
         self._pid = os.getpid()
+        self._parents: list[object] = []  # what a parent process uses: held, for what nobody holds is closed
         self._whole = threading.local()  # of each thread: the block of `whole` it is in
         self._engine = _sqlite_engine(parsed) if self.sqlite else _postgres_engine(parsed)
 
@@ -80,6 +83,7 @@ class Database:
         if self._pid != os.getpid():
             # A connection that two processes use mixes up both conversations: forget the parent's without closing them.
             self._lock = threading.Lock()
+            self._parents.append((self._turns, self._watch))
             self._turns = Turns(self._writer, _given_up)
             self._watch = None
             self._engine.dispose(close=False)
@@ -153,7 +157,13 @@ class Database:
         savepoint.commit()
 
     def _writer(self) -> Connection:
-        return self._engine.connect().execution_options(**{_WRITES: True})
+        """A connection for `Turns`, which may write as long as it is not given back."""
+        connection = self._engine.connect().execution_options(**{_WRITES: True})
+        connection.info[_WRITES] = True
+        driver = connection.connection
+        driver.execute("PRAGMA query_only = OFF")
+        driver.execute("PRAGMA busy_timeout = 0")  # `_take_turn` waits, and is quicker to see that it may
+        return connection
 
     def migrate(self) -> None:
         """Bring the schema to the newest version; does nothing when it is there already.
@@ -236,6 +246,7 @@ class Database:
         engine = self.engine
         with self._lock:
             self._drop_watch()
+        self._turns.close()
         engine.dispose()
 
     def _counters(self) -> dict[str, int]:
@@ -323,17 +334,45 @@ def _sqlite_engine(url: URL) -> Engine:
     def prepare(connection: Any, _: Any) -> None:
         # The driver would open transactions lazily and too weakly for read-check-write; `begin` below does it instead.
         connection.isolation_level = None
+        connection.execute(_PRAGMA_BUSY)
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         _use_wal(connection)
+        connection.execute("PRAGMA query_only = ON")  # who may write says so
+
+    @sa.event.listens_for(engine, "checkin")
+    def given_back(connection: Any, record: Any) -> None:
+        if connection is not None and record.info.pop(_WRITES, False):
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute(_PRAGMA_BUSY)
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES, False)
-        connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
+        if connection.get_execution_options().get(_WRITES, False):
+            _take_turn(connection)
+        else:
+            connection.exec_driver_sql("BEGIN DEFERRED")
 
     return engine
+
+
+def _take_turn(connection: Connection) -> None:
+    """Begin as the one writer, and wait for writers of other processes.
+
+    SQLite would sleep between its looks, for up to a tenth of a second each: with two busy processes most of the time is slept
+    away, and one that is unlucky waits for seconds.
+    """
+    began, driver = time.monotonic(), connection.connection
+    while True:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            waited = time.monotonic() - began
+            if waited > _BUSY or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                break
+        time.sleep(_LOOK if waited < _BRIEF else _LOOK * 10)
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # the last look; its error is one of SQLAlchemy's
 
 
 def _create_private(path: Path) -> None:

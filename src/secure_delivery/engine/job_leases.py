@@ -72,6 +72,23 @@ _TAKE = (
 )
 _ANY = sa.select(_J.c.id).where(_J.c.state == "queued").limit(1)
 _FENCED = sa.update(_J).where(_J.c.id == sa.bindparam("mine"), _J.c.fence == sa.bindparam("number"), _J.c.state == "started")
+_STANDING = sa.select(_J.c.fence, _J.c.state, _J.c.cancelling).where(_J.c.id == sa.bindparam("mine"))
+_SAME = sa.select(_J.c.id).where(_J.c.id == sa.bindparam("mine"), _J.c.fence == sa.bindparam("number"))
+
+
+def _all_gone() -> sa.Update:
+    """Marks a job that has ended when all that was ever made for it is gone."""
+    made, gone = tables.job_trace, tables.job_trace.alias()
+    left = sa.select(made.c.number).where(
+        made.c.job == sa.bindparam("mine"),
+        made.c.what == MADE,
+        ~sa.exists().where(gone.c.job == made.c.job, gone.c.what == GONE, gone.c.place == made.c.place),
+    )
+    over = (_J.c.id == sa.bindparam("mine"), _J.c.state.in_(ENDED), _J.c.purged.is_(None), ~left.exists())
+    return sa.update(_J).where(*over).values(purged=sa.bindparam("now"), step="deleted")
+
+
+_PURGED = _all_gone()
 
 
 class Leases:
@@ -193,15 +210,13 @@ class Leases:
         with self._database.write() as connection:
             self._fenced(connection, job, {"step": step})
             write_traces(connection, job.id, traces)
-            query = sa.select(_J.c.cancelling).where(_J.c.id == job.id)
-            if connection.execute(query).scalar_one():
+            if connection.execute(_STANDING, {"mine": job.id}).one().cancelling:
                 raise Cancelled(job.id)
 
     def check(self, job: Job) -> None:
         """Raises like `step`, and writes nothing."""
-        query = sa.select(_J.c.fence, _J.c.state, _J.c.cancelling).where(_J.c.id == job.id)
         with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_STANDING, {"mine": job.id}).one_or_none()
         if row is None or row.fence != job.fence or row.state != "started":
             raise Fenced(job.id)
         if row.cancelling:
@@ -245,24 +260,14 @@ class Leases:
     def deleted(self, job: Job, traces: Sequence[Trace]) -> bool:
         """Record that what the holder of a finished job had of it is deleted; False, and nothing, when another had it since."""
         with self._database.write() as connection:
-            same = sa.select(_J.c.id).where(_J.c.id == job.id, _J.c.fence == job.fence)
-            if connection.execute(same).first() is None:
+            if connection.execute(_SAME, {"mine": job.id, "number": job.fence}).first() is None:
                 return False
             write_traces(connection, job.id, traces)
             self._purged(connection, job.id)
             return True
 
     def _purged(self, connection: Connection, job_id: str) -> None:
-        """Mark a job that has ended when all that was ever made for it is gone."""
-        made, gone = tables.job_trace, tables.job_trace.alias()
-        left = sa.select(made.c.number).where(
-            made.c.job == job_id,
-            made.c.what == MADE,
-            ~sa.exists().where(gone.c.job == job_id, gone.c.what == GONE, gone.c.place == made.c.place),
-        )
-        over = (_J.c.id == job_id, _J.c.state.in_(ENDED), _J.c.purged.is_(None))
-        if connection.execute(left.limit(1)).first() is None:
-            connection.execute(sa.update(_J).where(*over).values(purged=self.now(), step="deleted"))
+        connection.execute(_PURGED, {"mine": job_id, "now": self.now()})
 
     def again(self, job: Job, delay: float, traces: Sequence[Trace] = (), *, begun: bool = True) -> None:
         """Give a job back, to be begun again after `delay` seconds. Raises `Fenced`.

@@ -31,7 +31,7 @@ _LATER = 10.0  # seconds until a job is begun again that could not even be begun
 _BOUT = 5.0  # seconds for which one message of a queue may lead from job to job
 _QUICK = 0.02  # seconds
 _AHEAD = 32
-_GATHER = 0.01  # seconds for which quick jobs may come together
+_GATHER = 0.02  # seconds for which quick jobs may come together
 
 
 def worker_name() -> str:

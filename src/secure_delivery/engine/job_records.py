@@ -106,14 +106,17 @@ def ring(connection: sa.Connection) -> None:
         connection.execute(sa.text(f"NOTIFY {CHANNEL}"))
 
 
+_LAST_TRACE = sa.select(sa.func.max(tables.job_trace.c.number)).where(tables.job_trace.c.job == sa.bindparam("mine"))
+_NEW_TRACE = sa.insert(tables.job_trace)
+
+
 def write_traces(connection: sa.Connection, job_id: str, traces: Any) -> None:
     """Append lines to what is told of a job."""
     if not traces:
         return
-    lines = tables.job_trace
-    last = connection.execute(sa.select(sa.func.max(lines.c.number)).where(lines.c.job == job_id)).scalar_one() or 0
+    last = connection.execute(_LAST_TRACE, {"mine": job_id}).scalar_one() or 0
     rows = [
         {"job": job_id, "number": number, "at": line.at, "what": line.what, "place": line.place, "size": line.size}
         for number, line in enumerate(traces, last + 1)
     ]
-    connection.execute(sa.insert(lines), rows)
+    connection.execute(_NEW_TRACE, rows)

@@ -83,6 +83,29 @@ def new_handle() -> str:
     return random_text(_HANDLE)
 
 
+# What is executed for every file is put together once: building a statement costs more than running it.
+_FILE = sa.select(tables.file).where(tables.file.c.handle == sa.bindparam("name"))
+_NEW_FILE = sa.insert(tables.file)
+_SAME_BYTES = (
+    sa.select(tables.file)
+    .where(
+        tables.file.c.application == sa.bindparam("owner"),
+        tables.file.c.sha256 == sa.bindparam("digest"),
+        tables.file.c.storage == sa.bindparam("place"),
+        tables.file.c.size == sa.bindparam("bytes"),
+    )
+    .limit(1)
+)
+_USED = sa.select(tables.usage.c.bytes).where(
+    tables.usage.c.application == sa.bindparam("owner"), tables.usage.c.storage == sa.bindparam("place")
+)
+_USED_MORE = (
+    sa.update(tables.usage)
+    .where(tables.usage.c.application == sa.bindparam("owner"), tables.usage.c.storage == sa.bindparam("place"))
+    .values(files=tables.usage.c.files + sa.bindparam("some"), bytes=tables.usage.c.bytes + sa.bindparam("more"))
+)
+
+
 class Records(Applications):
     """Applications and files in one database. Thread-safe; holds nothing but the memory of applications."""
 
@@ -111,7 +134,7 @@ class Records(Applications):
         content from now on, as the object has.
         """
         with self._adding(link) as connection:
-            connection.execute(sa.insert(tables.file).values(**asdict(link)))
+            connection.execute(_NEW_FILE, asdict(link))
             _no_longer_to_delete(connection, link.blob)
             followed = self._follow(connection, link)
             _count(connection, link, +1, quota=quota)
@@ -127,7 +150,7 @@ class Records(Applications):
             )
             if connection.execute(same.with_for_update()).one_or_none() is None:
                 return False
-            connection.execute(sa.insert(tables.file).values(**asdict(link)))
+            connection.execute(_NEW_FILE, asdict(link))
             _count(connection, link, +1, quota=quota)
         return True
 
@@ -144,24 +167,18 @@ class Records(Applications):
 
     def same_bytes(self, application: str, storage: str, sha256: str, size: int) -> FileLink | None:
         """A file of this application in that storage with these bytes, or None."""
-        file = tables.file
-        query = sa.select(file).where(
-            file.c.application == application, file.c.sha256 == sha256, file.c.storage == storage, file.c.size == size
-        )
+        told = {"owner": application, "digest": sha256, "place": storage, "bytes": size}
         with self._database.read() as connection:
-            row = connection.execute(query.limit(1)).one_or_none()
+            row = connection.execute(_SAME_BYTES, told).one_or_none()
         return None if row is None else FileLink(**row._asdict())
 
     def file(self, handle: str, *, application: str | None = None) -> FileLink | None:
         """The file with this handle, or None; with `application`, only if it belongs to it."""
         if not _possible(handle):
             return None
-        query = sa.select(tables.file).where(tables.file.c.handle == handle)
-        if application is not None:
-            query = query.where(tables.file.c.application == application)
         with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
-        return None if row is None else FileLink(**row._asdict())
+            row = connection.execute(_FILE, {"name": handle}).one_or_none()
+        return None if row is None or application not in (None, row.application) else FileLink(**row._asdict())
 
     def replace_file(self, handle: str, new_link: FileLink, *, quota: int = 0) -> FileLink:
         """Overwrite: `new_link` takes the place of the file it was made from, which is returned for deleting its bytes.
@@ -388,13 +405,13 @@ def _no_longer_to_delete(connection: Connection, blob: Blob) -> None:
 
 def _count(connection: Connection, link: FileLink, sign: int, *, quota: int = 0) -> None:
     """Keep the figures of an application's use of a storage, in the transaction that changes them; `quota` bounds its bytes."""
-    usage = tables.usage
-    mine = (usage.c.application == link.application, usage.c.storage == link.storage)
-    changed = {"files": usage.c.files + sign, "bytes": usage.c.bytes + sign * link.size}
-    if not connection.execute(sa.update(usage).where(*mine).values(**changed)).rowcount:
+    mine = {"owner": link.application, "place": link.storage}
+    if not connection.execute(_USED_MORE, {**mine, "some": sign, "more": sign * link.size}).rowcount:
+        usage = tables.usage
         row = {"application": link.application, "storage": link.storage, "files": sign, "bytes": sign * link.size}
         insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
         added = insert(usage).values(**row)  # two first files at the same moment: the second one adds to the row of the first
+        changed = {"files": usage.c.files + sign, "bytes": usage.c.bytes + sign * link.size}
         connection.execute(added.on_conflict_do_update(index_elements=["application", "storage"], set_=changed))
-    if quota and connection.execute(sa.select(usage.c.bytes).where(*mine)).scalar_one() > quota:
+    if quota and connection.execute(_USED, mine).scalar_one() > quota:
         raise QuotaExceeded(f"{link.application} would use more than {quota} bytes")

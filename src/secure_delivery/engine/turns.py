@@ -34,8 +34,9 @@ class _Shared:
 
 
 class Turns:
-    """`connect` gives a connection on which writing transactions may be begun. `lost` says whether the database gave a
-    transaction up by itself, as SQLite does on a full disk: what follows would be written at once, and a commit says nothing.
+    """`connect` gives a connection on which writing transactions may be begun; it is kept for the next one. `lost` says whether
+    the database gave a transaction up by itself, as SQLite does on a full disk: what follows would be written at once, and a
+    commit says nothing.
     """
 
     def __init__(self, connect: Callable[[], Connection], lost: Callable[[Connection], bool] = lambda _: False) -> None:
@@ -45,6 +46,7 @@ class Turns:
         self._counting = threading.Lock()
         self._waiting = 0
         self._shared: _Shared | None = None
+        self._kept: Connection | None = None  # between transactions: to open one takes as long as a small transaction
         self._writer = 0  # the thread whose turn it is
 
     @contextmanager
@@ -71,6 +73,16 @@ class Turns:
         self._passed_on(shared)
         if shared.error is not None:
             raise shared.error
+
+    def close(self) -> None:
+        """Close the connection that is kept. Waits for who is writing; the next writer opens a new one."""
+        self._wait()
+        try:
+            kept, self._kept = self._kept, None
+            if kept is not None:
+                kept.close()
+        finally:
+            self._release()
 
     @contextmanager
     def _nested(self, connection: Connection) -> Iterator[None]:
@@ -102,7 +114,7 @@ class Turns:
         self._turn.release()
 
     def _begun(self) -> _Shared:
-        connection = self._connect()
+        connection, self._kept = self._kept or self._connect(), None
         try:
             return _Shared(connection=connection, transaction=connection.begin())
         except BaseException:
@@ -154,8 +166,12 @@ class Turns:
             self._over(shared)
 
     def _over(self, shared: _Shared) -> None:
+        connection = shared.connection
         try:
-            shared.connection.close()
+            if shared.error is not None or connection.closed or connection.invalidated or connection.in_transaction():
+                connection.close()
+            else:
+                self._kept = connection
         finally:
             shared.over.set()
             self._release()

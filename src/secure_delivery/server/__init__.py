@@ -133,8 +133,6 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
             HTTPException: on_http,
             ClientDisconnect: on_disconnect,
             OperationalError: _on_database,
-            # The driver's own, from the one query that does not go through SQLAlchemy.
-            engine.database.engine.dialect.loaded_dbapi.OperationalError: _on_database,
             Exception: on_crash,
         },
         middleware=[
