@@ -129,7 +129,7 @@ def test_the_log_is_read_page_by_page_newest_first(people: PeopleStand) -> None:
 def test_the_log_is_filtered(people: PeopleStand) -> None:
     write(people, action="secret.rotate", application="Aone", subject="one")
     people.now += 10
-    write(people, CLI, action="secret.reveal", application="Atwo", subject="two")
+    write(people, CLI, action="secret.rotate", application="Atwo", subject="two")
     people.now += 10
     write(people, action="secrets_of.others", application="Aone", subject="three")
 
@@ -197,9 +197,6 @@ def test_every_change_of_an_application_is_in_the_log_without_its_secrets(engine
     work.change_application(ANN, key, require_policy=True, delivery_whitelist=Whitelist(["example.org"]))
     _, second = work.rotate_secret(ANN, key, grace=60)
     work.end_grace(ANN, key)
-    ring = engine.records.application(key)
-    assert ring is not None
-    assert work.reveal_secret(ANN, key, ring.secrets.secrets[0].id) == second
     hook, third = work.add_webhook(ANN, key, f"https://hooks.example.org/in?key={marker}")
     work.change_webhook(ANN, key, hook.id, active=False)
     _, fourth = work.rotate_webhook(ANN, key, hook.id)
@@ -207,7 +204,7 @@ def test_every_change_of_an_application_is_in_the_log_without_its_secrets(engine
     work.delete_application(ANN, key)
     log = engine.people.audit.page(application=key)
     assert {entry.action for entry in log} == {
-        *("application.create", "application.change", "application.delete", "secret.rotate", "secret.revoke", "secret.reveal"),
+        *("application.create", "application.change", "application.delete", "secret.rotate", "secret.revoke"),
         *("webhook.add", "webhook.change", "webhook.rotate", "webhook.remove"),
     }
     assert {(entry.actor, entry.name, entry.address) for entry in log} == {("ac_ann", "ann@example.org", "192.0.2.7")}

@@ -338,7 +338,7 @@ def test_a_database_that_is_away_is_a_line_in_the_log(
         connection.execute(sa.text("ALTER TABLE would_refuse RENAME TO elsewhere"))
     reports.add(ONE, "upload", "a.example")
     with caplog.at_level(logging.WARNING, "secure_delivery.engine"):
-        reports._tried()
+        reports._rounds.once()
     (line,) = caplog.messages
     assert line.startswith("who would be refused could not be written down: ")
     with database.write() as connection:

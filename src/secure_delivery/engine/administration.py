@@ -90,16 +90,6 @@ class Administration:
             self._note(actor, "secret.revoke", api_key, after.name, before=_ring(before), after=_ring(after))
         return after
 
-    def reveal_secret(self, actor: Actor, api_key: str, secret: str) -> str:
-        """The text of one secret, by its id. Whoever offers this asks for the password first (security promise 66). Raises
-        `NotFound`."""
-        application = self._application(api_key)
-        for each in application.secrets.secrets:
-            if each.id == secret:
-                self._note(actor, "secret.reveal", api_key, application.name, after={"id": secret})
-                return each.value.decode()
-        raise NotFound("no such secret", public="There is no such secret.")
-
     # -- files. Policies are not asked: who may do this is decided by the role of a person or the scopes of a token.
 
     def remove_file(self, actor: Actor, api_key: str, handle: str, *, keep_blob: bool = False) -> FileLink:

@@ -10,7 +10,6 @@ in the database; what comes from further ones is counted together.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,11 +24,10 @@ from ..gate.model import KINDS
 from . import tables
 from .database import Database
 from .figures import WOULD_REFUSE
+from .rounds import Rounds
 from .usage import DAY_MS, HOUR_MS, Usage
 
 __all__ = ["KEPT", "MOST", "OTHERS", "Reports", "WouldRefuse"]
-
-logger = logging.getLogger("secure_delivery.engine")
 
 MOST = 500  # rows of one application: more than anybody reads
 OTHERS = "…"  # stands for the hosts that there was no row for; no host is called this
@@ -79,12 +77,12 @@ class Reports:
         self._database = database
         self._clock = clock
         self._usage = usage
-        self._pause = pause
+        self._rounds = Rounds(
+            "reports", lambda: self.flush(), pause=pause, complaint="who would be refused is not written down"
+        )
         self._waiting: dict[str, dict[_What, _Tally]] = {}  # by application
         self._lock = threading.Lock()  # of what waits; nobody holds it for longer than a few steps
         self._writing = threading.Lock()
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
         self._forgotten = 0  # the hour in which old rows were last looked for
         insert = (sqlite_insert if database.sqlite else postgres_insert)(_T)
         new = insert.excluded
@@ -106,8 +104,7 @@ class Reports:
         with self._lock:
             self._count(application, (kind, who), _Tally(1, now, now))
         self._usage.add((application, WOULD_REFUSE, kind))
-        if self._thread is None:
-            self._begin()
+        self._rounds.need()
 
     def _count(self, application: str, what: _What, more: _Tally) -> None:
         mine = self._waiting.setdefault(application, {})
@@ -172,28 +169,7 @@ class Reports:
 
     def close(self) -> None:
         """Stop, and write down what is left. A database that is away costs what was counted since the last round."""
-        self._over.set()
-        with self._lock:
-            thread = self._thread
-        if thread is not None:
-            thread.join(10)
-        self._tried()
-
-    def _begin(self) -> None:
-        with self._lock:
-            if self._thread is None and not self._over.is_set():
-                self._thread = threading.Thread(target=self._run, name="reports", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        while not self._over.wait(self._pause):
-            self._tried()
-
-    def _tried(self) -> None:
-        try:
-            self.flush()
-        except Exception as error:  # a database that is away now is there the next time
-            logger.warning("who would be refused could not be written down: %s", type(error).__name__)
+        self._rounds.close()
 
 
 def _rows(connection: Connection, application: str, tallies: Mapping[_What, _Tally]) -> list[dict[str, object]]:

@@ -12,7 +12,6 @@ A figure is of the hour in which it was written down, at most one round later th
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,10 +23,9 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from . import tables
 from .database import Database
+from .rounds import Rounds
 
 __all__ = ["DAY", "EVER", "HOUR", "Key", "Usage"]
-
-logger = logging.getLogger("secure_delivery.engine")
 
 #: API key of the application, empty where there is none; name of the figure; what it is told apart by. The last two come from
 #: short lists: whatever strangers can choose would fill the table.
@@ -61,13 +59,11 @@ class Usage:
     def __init__(self, database: Database, clock: Callable[[], float], *, pause: float = PAUSE) -> None:
         self._database = database
         self._clock = clock
-        self._pause = pause
+        self._rounds = Rounds("usage", lambda: self.flush(), pause=pause, complaint="usage figures could not be written down")
         self._mine = threading.local()
         self._sheets: list[_Sheet] = []
         self._lock = threading.Lock()  # of the list of sheets
         self._writing = threading.Lock()
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
         self._forgotten = 0  # the hour in which old figures were last looked for
         insert = (sqlite_insert if database.sqlite else postgres_insert)(_F)
         self._add = insert.on_conflict_do_update(index_elements=list(_KEY), set_={"value": _F.c.value + insert.excluded.value})
@@ -150,26 +146,8 @@ class Usage:
 
     def start(self) -> None:
         """Begin to go round, if that has not happened yet."""
-        with self._lock:
-            if self._thread is None:
-                self._over.clear()
-                self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
-                self._thread.start()
+        self._rounds.start()
 
     def close(self) -> None:
         """Stop, and write down what is left. A database that is away costs the figures of the last seconds, and no more."""
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join(10)
-            self._thread = None
-        self._tried()
-
-    def _run(self) -> None:
-        while not self._over.wait(self._pause):
-            self._tried()
-
-    def _tried(self) -> None:
-        try:
-            self.flush()
-        except Exception as error:  # a database that is away now is there the next time
-            logger.warning("usage figures could not be written down: %s", type(error).__name__)
+        self._rounds.close()
