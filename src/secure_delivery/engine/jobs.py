@@ -36,6 +36,23 @@ _DEPTH = sa.select(sa.func.count()).select_from(
     .limit(sa.bindparam("most"))
     .subquery()
 )
+#: What a new job says.
+_SAID = (
+    "id", "application", "kind", "state", "step", "urgency", "cost", "run_at", "attempts", "fence", "cancelling", "told", "key",
+    "digest", "sealed", "data", "created",
+)  # fmt: skip
+#: A new job where fewer than so many wait; counted no further than that, so that a full queue is cheap to refuse.
+_NEW_WITH_ROOM = (
+    sa.insert(_J)
+    .from_select(
+        _SAID,
+        sa.select(*(sa.bindparam(f"new_{name}", type_=_J.c[name].type) for name in _SAID)).where(
+            _DEPTH.scalar_subquery() < sa.bindparam("most")
+        ),
+        include_defaults=False,
+    )
+    .execution_options(preserve_rowcount=True)
+)
 
 
 class Jobs:
@@ -110,9 +127,10 @@ class Jobs:
             with self._database.write() as connection:
                 if key is not None and (known := self._keyed(connection, application, key, digest)) is not None:
                     return known, False
-                if limits is not None:
-                    self._check_depth(connection, application, limits.max_queue)
-                connection.execute(_NEW, row)
+                if limits is None:
+                    connection.execute(_NEW, row)
+                else:
+                    self._add(connection, row, limits.max_queue)
                 ring(connection)
         except IntegrityError:
             with self._database.read() as connection:
@@ -128,10 +146,10 @@ class Jobs:
             raise KeyReused(f"{application}: the key of {row['id']} with another request")
         return None if row is None else read_job(row)
 
-    def _check_depth(self, connection: Connection, application: str, most: int) -> None:
-        """Count no further than the limit: a full queue is to be cheap to refuse."""
-        if connection.execute(_DEPTH, {"owner": application, "most": most}).scalar_one() >= most:
-            raise QueueFull(f"{application}: {most} jobs wait")
+    def _add(self, connection: Connection, row: Mapping[str, Any], most: int) -> None:
+        told = {f"new_{name}": row[name] for name in _SAID} | {"owner": row["application"], "most": most}
+        if not connection.execute(_NEW_WITH_ROOM, told).rowcount:
+            raise QueueFull(f"{row['application']}: {most} jobs wait")
 
     # -- looking
 
