@@ -14,6 +14,7 @@ import queue
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -31,7 +32,9 @@ _LATER = 10.0  # seconds until a job is begun again that could not even be begun
 _BOUT = 5.0  # seconds for which one message of a queue may lead from job to job
 _QUICK = 0.02  # seconds
 _AHEAD = 32
-_GATHER = 0.02  # seconds for which quick jobs may come together
+_GATHER = 0.01  # seconds for which quick jobs may come together
+_SPARED = 1.0  # seconds for which jobs may be held in advance
+_GATHER_HEARD = 0.03  # the same where others are told of each of them
 
 
 def worker_name() -> str:
@@ -61,6 +64,9 @@ class JobPool:
         self._name = worker_name()
         self._state = threading.Condition()
         self._mine: dict[str, Job] = {}  # jobs that are held here: running, or about to
+        self._spare: deque[Job] = deque()  # of those, what was taken in advance where threads hear of jobs
+        self._spared = 0.0
+        self._few = False  # whether there was no more to take in advance
         self._quick = False  # whether jobs take so little time that asking for each one alone is what takes it
         self._work: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._over = threading.Event()  # take no more
@@ -97,6 +103,7 @@ class JobPool:
     def close(self, patience: float = _SHUT_DOWN) -> None:
         """Take no more, let what runs end for some seconds, give the rest back, and return."""
         self.stop()
+        self._let_go(after=0.0)
         ends = time.monotonic() + patience
         with self._state:
             self._state.wait_for(lambda: self.idle() or time.monotonic() > ends, patience)
@@ -124,27 +131,48 @@ class JobPool:
         at work as it may have is not missed. Never raises.
         """
         ends = time.monotonic() + _BOUT
-        while jobs := self._next(costs):
-            for job in jobs:
-                self._begun(job)
+        while (job := self._next(costs)) is not None:
+            self._begun(job)
             if time.monotonic() > ends:
-                self._moved(jobs[-1:])
+                self._moved([job])
                 return
+            if self._quick and self._few:  # one that comes alone finds another thread idle
+                self._over.wait(_GATHER_HEARD)
 
-    def _next(self, costs: Sequence[str]) -> Sequence[Job]:
-        """What is next for one thread: a job, or several when they are quick."""
+    def _next(self, costs: Sequence[str]) -> Job | None:
+        """What is next for one thread. Quick jobs are taken several at a time, for whichever thread is free first."""
         if self._over.is_set():
-            return ()
+            return None
+        with self._state:
+            if self._spare:
+                return self._spare.popleft()
         try:
             if not self._leases.waiting():  # most messages tell of what is done already: they are not to lock the table
-                return ()
-            jobs = self._leases.claim(self._name, max(1, _AHEAD // self._size) if self._quick else 1, self._runner.kinds, costs)
+                return None
+            jobs = self._leases.claim(self._name, _AHEAD if self._quick else 1, self._runner.kinds, costs)
         except Exception as error:
             _grumble("no jobs can be taken at the moment", error)
-            return ()
+            return None
         with self._state:
             self._mine.update((job.id, job) for job in jobs)
-        return jobs
+            self._spare.extend(jobs[1:])
+            self._spared = time.monotonic()
+            self._few = len(jobs) < _AHEAD
+        return jobs[0] if jobs else None
+
+    def _let_go(self, after: float = _SPARED) -> None:
+        """Give back what was taken in advance and nobody has come to: a job that was to be quick is not."""
+        with self._state:
+            if not self._spare or time.monotonic() - self._spared < after:
+                return
+            jobs = list(self._spare)
+            self._spare.clear()
+        for job in jobs:
+            with suppress(Exception):  # the lease would end by itself
+                self._leases.again(job, 0.0, begun=False)
+            with self._state:
+                self._mine.pop(job.id, None)
+        self._moved(jobs)
 
     def _held(self) -> dict[str, Job]:
         with self._state:
@@ -230,10 +258,11 @@ class JobPool:
                 _grumble("leases cannot be renewed at the moment", error)
 
     def _look(self) -> None:
-        """Look the table over every second. Telling of what is found may take a while when a broker is away, so it is not done
-        by who keeps the leases."""
+        """Look the table over every second, and let go what is held in vain. Telling of what is found may take a while when a
+        broker is away, so it is not done by who keeps the leases."""
         while not self._over.wait(min(LONGEST, self._leases.lease / 6)):
             try:
+                self._let_go()
                 if moved := self._leases.promote():
                     self._bell.ring()
                     self._moved(moved)
