@@ -32,7 +32,7 @@ _LATER = 10.0  # seconds until a job is begun again that could not even be begun
 _BOUT = 5.0  # seconds for which one message of a queue may lead from job to job
 _QUICK = 0.02  # seconds
 _AHEAD = 32
-_GATHER = 0.01  # seconds for which quick jobs may come together
+_GATHER = 0.02  # seconds for which quick jobs may come together
 _SPARED = 1.0  # seconds for which jobs may be held in advance
 _GATHER_HEARD = 0.03  # the same where others are told of each of them
 

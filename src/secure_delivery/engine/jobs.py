@@ -36,19 +36,18 @@ _DEPTH = sa.select(sa.func.count()).select_from(
     .limit(sa.bindparam("most"))
     .subquery()
 )
-#: What a new job says.
-_SAID = (
-    "id", "application", "kind", "state", "step", "urgency", "cost", "run_at", "attempts", "fence", "cancelling", "told", "key",
-    "digest", "sealed", "data", "created",
-)  # fmt: skip
+#: What is the same in every new job, and what each says.
+_FRESH = {"step": "queued", "attempts": 0, "fence": 0, "cancelling": 0}
+_SAID = ("id", "application", "kind", "state", "urgency", "cost", "run_at", "told", "key", "digest", "sealed", "data", "created")
 #: A new job where fewer than so many wait; counted no further than that, so that a full queue is cheap to refuse.
 _NEW_WITH_ROOM = (
     sa.insert(_J)
     .from_select(
-        _SAID,
-        sa.select(*(sa.bindparam(f"new_{name}", type_=_J.c[name].type) for name in _SAID)).where(
-            _DEPTH.scalar_subquery() < sa.bindparam("most")
-        ),
+        [*_FRESH, *_SAID],
+        sa.select(
+            *(sa.literal_column(repr(value), _J.c[name].type) for name, value in _FRESH.items()),
+            *(sa.bindparam(f"new_{name}", type_=_J.c[name].type) for name in _SAID),
+        ).where(_DEPTH.scalar_subquery() < sa.bindparam("most")),
         include_defaults=False,
     )
     .execution_options(preserve_rowcount=True)
@@ -108,19 +107,16 @@ class Jobs:
             "application": application,
             "kind": kind,
             "state": "waiting" if delay > 0 else "queued",
-            "step": "queued",
             "urgency": urgency,
             "cost": cost,
             "run_at": now + int(delay * 1000),
-            "attempts": 0,
-            "fence": 0,
-            "cancelling": 0,
             "told": now,
             "key": key,
             "digest": digest,
             "sealed": sealed,
             "data": data,
             "created": now,
+            **_FRESH,
         }
         limits = self._limits_of(application)
         try:

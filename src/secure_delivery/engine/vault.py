@@ -157,8 +157,8 @@ class Vault:
         self._refresh()
         key_id = self._current
         bound = _frame(_VERSION, key_id, *place)
-        data_key = AESGCM.generate_key(_KEY * 8)
-        wrap_nonce, nonce = secrets.token_bytes(_NONCE), secrets.token_bytes(_NONCE)
+        fresh = secrets.token_bytes(_KEY + 2 * _NONCE)  # asked for at once: each request lets other threads go first
+        data_key, wrap_nonce, nonce = fresh[:_KEY], fresh[_KEY : _KEY + _NONCE], fresh[_KEY + _NONCE :]
         wrapped = self._keys[key_id].encrypt(wrap_nonce, data_key, b"key" + bound)
         body = AESGCM(data_key).encrypt(nonce, plain, b"value" + bound)
         return f"{_VERSION}.{key_id}.{_encode(wrap_nonce + wrapped + nonce + body)}"
