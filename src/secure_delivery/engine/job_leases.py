@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 from ..gate.model import Limits
 from . import tables
 from .applications import Clock
-from .database import Database
+from .database import Database, Question
 from .job_records import COSTS, ENDED, GONE, MADE, Cancelled, Fenced, Job, Trace, read_job, ring, write_traces
 
 _J = tables.job
@@ -73,6 +73,7 @@ _TAKE = (
 _ANY = sa.select(_J.c.id).where(_J.c.state == "queued").limit(1)
 _FENCED = sa.update(_J).where(_J.c.id == sa.bindparam("mine"), _J.c.fence == sa.bindparam("number"), _J.c.state == "started")
 _STANDING = sa.select(_J.c.fence, _J.c.state, _J.c.cancelling).where(_J.c.id == sa.bindparam("mine"))
+_HOW_IT_STANDS = Question(_STANDING)
 _SAME = sa.select(_J.c.id).where(_J.c.id == sa.bindparam("mine"), _J.c.fence == sa.bindparam("number"))
 
 
@@ -215,11 +216,10 @@ class Leases:
 
     def check(self, job: Job) -> None:
         """Raises like `step`, and writes nothing."""
-        with self._database.read() as connection:
-            row = connection.execute(_STANDING, {"mine": job.id}).one_or_none()
-        if row is None or row.fence != job.fence or row.state != "started":
+        standing = self._database.glance(_HOW_IT_STANDS, mine=job.id)
+        if standing is None or (standing[0], standing[1]) != (job.fence, "started"):
             raise Fenced(job.id)
-        if row.cancelling:
+        if standing[2]:
             raise Cancelled(job.id)
 
     def finish(

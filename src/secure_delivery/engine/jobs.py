@@ -38,7 +38,21 @@ _DEPTH = sa.select(sa.func.count()).select_from(
 )
 #: What is the same in every new job, and what each says.
 _FRESH = {"step": "queued", "attempts": 0, "fence": 0, "cancelling": 0}
-_SAID = ("id", "application", "kind", "state", "urgency", "cost", "run_at", "told", "key", "digest", "sealed", "data", "created")
+_SAID = (
+    "id",
+    "application",
+    "kind",
+    "state",
+    "urgency",
+    "cost",
+    "run_at",
+    "told",
+    "key",
+    "digest",
+    "sealed",
+    "data",
+    "created",
+)
 #: A new job where fewer than so many wait; counted no further than that, so that a full queue is cheap to refuse.
 _NEW_WITH_ROOM = (
     sa.insert(_J)

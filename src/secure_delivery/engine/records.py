@@ -13,9 +13,10 @@ leaves no bytes that nobody knows of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
@@ -26,7 +27,7 @@ from sqlalchemy.exc import IntegrityError
 from ..gate.errors import Busy, NotFound, QuotaExceeded, StorageFault
 from . import tables
 from .applications import Applications, Blob, Clock, new_api_key, no_application, random_text
-from .database import check_text
+from .database import Question, check_text
 
 __all__ = ["Blob", "Clock", "FileLink", "Records", "new_api_key", "new_handle"]
 
@@ -84,9 +85,10 @@ def new_handle() -> str:
 
 
 # What is executed for every file is put together once: building a statement costs more than running it.
-_FILE = sa.select(tables.file).where(tables.file.c.handle == sa.bindparam("name"))
+_COLUMNS = tuple(column.name for column in tables.file.c)
+_FILE = Question(sa.select(tables.file).where(tables.file.c.handle == sa.bindparam("name")))
 _NEW_FILE = sa.insert(tables.file)
-_SAME_BYTES = (
+_SAME_BYTES = Question(
     sa.select(tables.file)
     .where(
         tables.file.c.application == sa.bindparam("owner"),
@@ -95,6 +97,16 @@ _SAME_BYTES = (
         tables.file.c.size == sa.bindparam("bytes"),
     )
     .limit(1)
+)
+_SAME_PLACE = (
+    sa.select(tables.file.c.handle)
+    .where(
+        tables.file.c.handle == sa.bindparam("name"),
+        tables.file.c.application == sa.bindparam("owner"),
+        tables.file.c.storage == sa.bindparam("place"),
+        tables.file.c.key == sa.bindparam("object"),
+    )
+    .with_for_update()
 )
 _USED = sa.select(tables.usage.c.bytes).where(
     tables.usage.c.application == sa.bindparam("owner"), tables.usage.c.storage == sa.bindparam("place")
@@ -145,10 +157,8 @@ class Records(Applications):
         """Make a file known that shares the bytes of another one, if that one is still there; whether it was. Raises like
         `add_file`."""
         with self._adding(link) as connection:
-            same = sa.select(tables.file.c.handle).where(
-                *_file(of), tables.file.c.storage == of.storage, tables.file.c.key == of.key
-            )
-            if connection.execute(same.with_for_update()).one_or_none() is None:
+            same = {"name": of.handle, "owner": of.application, "place": of.storage, "object": of.key}
+            if connection.execute(_SAME_PLACE, same).one_or_none() is None:
                 return False
             connection.execute(_NEW_FILE, asdict(link))
             _count(connection, link, +1, quota=quota)
@@ -167,18 +177,18 @@ class Records(Applications):
 
     def same_bytes(self, application: str, storage: str, sha256: str, size: int) -> FileLink | None:
         """A file of this application in that storage with these bytes, or None."""
-        told = {"owner": application, "digest": sha256, "place": storage, "bytes": size}
-        with self._database.read() as connection:
-            row = connection.execute(_SAME_BYTES, told).one_or_none()
-        return None if row is None else FileLink(**row._asdict())
+        row = self._database.glance(_SAME_BYTES, owner=application, digest=sha256, place=storage, bytes=size)
+        return None if row is None else _read(row)
 
     def file(self, handle: str, *, application: str | None = None) -> FileLink | None:
         """The file with this handle, or None; with `application`, only if it belongs to it."""
         if not _possible(handle):
             return None
-        with self._database.read() as connection:
-            row = connection.execute(_FILE, {"name": handle}).one_or_none()
-        return None if row is None or application not in (None, row.application) else FileLink(**row._asdict())
+        row = self._database.glance(_FILE, name=handle)
+        if row is None:
+            return None
+        link = _read(row)
+        return link if application in (None, link.application) else None
 
     def replace_file(self, handle: str, new_link: FileLink, *, quota: int = 0) -> FileLink:
         """Overwrite: `new_link` takes the place of the file it was made from, which is returned for deleting its bytes.
@@ -378,6 +388,10 @@ class Records(Applications):
 def _possible(handle: str) -> bool:
     """Whether a handle from a URL can be ours at all; PostgreSQL takes some texts not even as a question."""
     return handle.isascii() and "\0" not in handle
+
+
+def _read(row: Sequence[Any]) -> FileLink:
+    return FileLink(**dict(zip(_COLUMNS, row, strict=True)))
 
 
 def _file(link: FileLink) -> Iterable[sa.ColumnElement[bool]]:

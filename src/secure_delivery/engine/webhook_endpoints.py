@@ -50,6 +50,14 @@ class Endpoint:
         return self.state == ACTIVE and (not self.events or event in self.events)
 
 
+_ALL = (
+    sa.select(tables.webhook)
+    .where(tables.webhook.c.application == sa.bindparam("owner"))
+    .order_by(tables.webhook.c.created, tables.webhook.c.id)
+)
+_ALL_HELD = _ALL.with_for_update(read=True, key_share=True)
+
+
 class Endpoints:
     """The endpoints of all applications. Thread-safe. `check` is asked about every address and raises `BadRequest`."""
 
@@ -189,11 +197,7 @@ class Endpoints:
         return Endpoint(secret=sealed, **values)
 
     def _rows(self, connection: Connection, application: str, *, hold: bool = False) -> Iterator[Endpoint]:
-        query = sa.select(tables.webhook).where(tables.webhook.c.application == application)
-        query = query.order_by(tables.webhook.c.created, tables.webhook.c.id)
-        if hold:
-            query = query.with_for_update(read=True, key_share=True)
-        for row in connection.execute(query):
+        for row in connection.execute(_ALL_HELD if hold else _ALL, {"owner": application}):
             yield _read(row)
 
     def _locked(self, connection: Connection, application: str, webhook: str) -> Endpoint:
