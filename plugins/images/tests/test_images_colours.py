@@ -18,6 +18,7 @@ from PIL import Image, ImageCms
 from secure_delivery.plugin import Unsupported
 from secure_delivery.plugin.testing import MemoryFile, content
 from secure_delivery_images.colours import NAMED, read_colour
+from secure_delivery_images.modes import flattened
 
 
 @pytest.mark.parametrize(
@@ -383,3 +384,11 @@ def test_cmyk_is_refused_where_there_is_none(chain: Any, saved: Any) -> None:
     with pytest.raises(Unsupported) as caught:
         chain(saved(Image.new("RGB", (4, 4))), ("output", {"format": "png", "colorspace": "cmyk"}))
     assert "png" in caught.value.public
+
+
+@pytest.mark.parametrize("background", [(255, 255, 255, 255), (0, 0, 0, 255), (12, 200, 99, 255)])
+def test_the_short_way_onto_a_background_gives_the_pixels_of_the_long_one(background: tuple[int, int, int, int]) -> None:
+    picture = Image.merge("RGBA", [Image.effect_noise((256, 256), spread) for spread in (40, 90, 140, 250)])
+    ground = Image.new("RGBA", picture.size, background)
+    ground.alpha_composite(picture)
+    assert flattened(picture, background).tobytes() == ground.convert("RGB").tobytes()
