@@ -74,6 +74,31 @@ def test_writers_that_wait_share_a_commit(database: Database) -> None:
     assert len(commits) < 21, "one commit was for several"
 
 
+def test_closing_commits_what_was_left_to_whoever_comes_next(database: Database) -> None:
+    """A writer that leaves its transaction to the one that waits, which turns out to be `close`."""
+    inside, go = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with database.write() as connection:
+            connection.execute(sa.text("INSERT INTO word VALUES ('first')"))
+            inside.set()
+            assert go.wait(30)
+
+    writer, closer = threading.Thread(target=first), threading.Thread(target=database.close)
+    writer.start()
+    assert inside.wait(30)
+    closer.start()
+    while database._turns._waiting < 1:
+        threading.Event().wait(0.001)
+    go.set()
+    writer.join(30)
+    closer.join(30)
+    assert database._turns._kept is None
+    assert words(database) == {"first"}
+    add(database, "after")
+    assert words(database) == {"first", "after"}
+
+
 def test_a_broken_statement_undoes_its_own_writer_only(database: Database) -> None:
     add(database, "there")
 

@@ -78,6 +78,9 @@ class Turns:
     def close(self) -> None:
         """Close the connection that is kept. Waits for who is writing; the next writer opens a new one."""
         self._wait()
+        while (shared := self._shared) is not None:  # it was left to whoever comes next, which is this
+            self._commit(shared)
+            self._wait()
         try:
             kept, self._kept = self._kept, None
             if kept is not None:
