@@ -129,7 +129,7 @@ def test_the_log_is_read_page_by_page_newest_first(people: PeopleStand) -> None:
 def test_the_log_is_filtered(people: PeopleStand) -> None:
     write(people, action="secret.rotate", application="Aone", subject="one")
     people.now += 10
-    write(people, CLI, action="secret.rotate", application="Atwo", subject="two")
+    write(people, CLI, action="secret.revoke", application="Atwo", subject="two")
     people.now += 10
     write(people, action="secrets_of.others", application="Aone", subject="three")
 

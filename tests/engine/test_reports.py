@@ -340,7 +340,7 @@ def test_a_database_that_is_away_is_a_line_in_the_log(
     with caplog.at_level(logging.WARNING, "secure_delivery.engine"):
         reports._rounds.once()
     (line,) = caplog.messages
-    assert line.startswith("who would be refused could not be written down: ")
+    assert line.startswith("who would be refused is not written down: ")
     with database.write() as connection:
         connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO would_refuse"))
 

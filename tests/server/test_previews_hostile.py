@@ -6,7 +6,9 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from io import BytesIO
@@ -416,8 +418,25 @@ def test_an_application_that_is_deleted_takes_its_jobs_with_it(server: Server, w
 
 
 def test_many_jobs_of_one_do_not_starve_another(server: Server, world: Outside) -> None:
+    go_on = threading.Event()
+
+    def held(connection: socket.socket) -> None:
+        go_on.wait(LATE)
+        connection.sendall(ok(PHOTO, "Content-Type: image/jpeg"))
+
+    world.scripts["/held.jpg"] = held
     greedy, modest = Client(server, limits=Limits(max_jobs=50, max_queue=500)), Client(server)
-    jobs = [greedy.ask(world.url("/photo.jpg"), sizes=["10"]).json()["id"] for _ in range(60)]
-    assert modest.preview(world.url("/photo.jpg"), sizes=["10"])["status"] == "success"
-    states = [greedy.get(f"/v2/previews/{job}/").json()["status"] for job in jobs]
-    assert "pending" in states, "it did not wait until all of the others were done"
+    for _ in range(2):  # as many as are worked on at a time
+        assert greedy.ask(world.url("/held.jpg"), sizes=["10"]).status == 201
+    jobs = [greedy.ask(world.url("/photo.jpg"), sizes=["10"]).json()["id"] for _ in range(100)]
+    late = modest.ask(world.url("/photo.jpg"), sizes=["10"]).json()["id"]
+    go_on.set()
+    record = server.engine.jobs.jobs
+    ends = time.monotonic() + LATE
+    while record.get(late).state != "success":
+        assert time.monotonic() < ends, record.get(late)
+        time.sleep(0.02)
+    begun = record.get(late).started
+    assert begun is not None
+    before = [job for job in jobs if (one := record.get(job).started) is not None and one < begun]
+    assert len(before) < 50, "it was begun as soon as what was taken in advance was done, not when all of the others were"
