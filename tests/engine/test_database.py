@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from secure_delivery.engine import tables
-from secure_delivery.engine.database import Database, Question, check_text, newest_revision
+from secure_delivery.engine.database import Database, Prepared, check_text, newest_revision
 from secure_delivery.engine.tables import generation
 from secure_delivery.gate.errors import BadRequest, ConfigurationError
 
@@ -513,26 +513,25 @@ def test_a_sqlite_writer_waits_for_its_turn_instead_of_failing(tmp_path: Path) -
     database.close()
 
 
-@pytest.mark.parametrize("pieces", [1, 3])
-def test_a_glance_sees_what_is_committed_at_the_moment(database: Database, pieces: int) -> None:
+def test_a_prepared_query_sees_what_is_committed_at_the_moment(database: Database) -> None:
     number = generation.c.value
-    ask = Question(sa.select(generation.c.name, number).where(generation.c.name == sa.bindparam("mine")))
-    for _ in range(pieces):
-        before = database.glance(ask, mine="files")
+    ask = Prepared(sa.select(generation.c.name, number).where(generation.c.name == sa.bindparam("mine")))
+    for _ in range(3):
+        before = database.first(ask, mine="files")
         assert before is not None
         with database.write() as connection:
             database.bump(connection, "files")
-            assert database.glance(ask, mine="files") == before
-        assert database.glance(ask, mine="files") == ("files", before[1] + 1)
-    assert database.glance(ask, mine="nothing' OR 1=1 --") is None
+            assert database.first(ask, mine="files") == before
+        assert database.first(ask, mine="files") == ("files", before[1] + 1)
+    assert database.first(ask, mine="nothing' OR 1=1 --") is None
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_a_glance_after_the_server_ended_the_connection(database: Database) -> None:
-    ask = Question(sa.select(generation.c.name).where(generation.c.name == sa.bindparam("mine")))
-    assert database.glance(ask, mine="files") == ("files",)
+def test_a_prepared_query_after_the_server_ended_the_connection(database: Database) -> None:
+    ask = Prepared(sa.select(generation.c.name).where(generation.c.name == sa.bindparam("mine")))
+    assert database.first(ask, mine="files") == ("files",)
     with database.write() as connection:
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
         connection.execute(sa.text(f"{others} AND pid <> pg_backend_pid()"))
-    assert database.glance(ask, mine="files") == ("files",)
+    assert database.first(ask, mine="files") == ("files",)

@@ -391,8 +391,9 @@ def test_a_message_while_the_database_is_away_harms_nobody(line: Line) -> None:
     pool_of(line).hear()
 
 
-def slow_after_quick(line: Line, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
-    """The first job is quick, whatever the machine; the second, taken together with more, says that it runs, and waits."""
+def hearing(line: Line, pool: JobPool, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """A thread that hears of six jobs. The first is quick, whatever the machine; the second, taken together with more, runs
+    until what is returned is called, which waits for the thread."""
     monkeypatch.setattr("secure_delivery.engine.job_pool._QUICK", PATIENCE)
     runs, go_on = threading.Event(), threading.Event()
     many = [0]
@@ -404,53 +405,48 @@ def slow_after_quick(line: Line, monkeypatch: pytest.MonkeyPatch) -> tuple[threa
             go_on.wait(PATIENCE)
         return Done(result={})
 
+    def end() -> None:
+        go_on.set()
+        thread.join(PATIENCE)
+
     line.worker.script = script
     for _ in range(5):
         line.stand.submit()
-    return runs, go_on
+    thread = threading.Thread(target=pool.hear)
+    thread.start()
+    assert runs.wait(PATIENCE)
+    return end
 
 
 def test_what_was_taken_in_advance_is_done_by_whoever_hears_next(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs, go_on = slow_after_quick(line, monkeypatch)
     pool = pool_of(line)
-    first = threading.Thread(target=pool.hear)
-    first.start()
-    assert runs.wait(PATIENCE)
+    end = hearing(line, pool, monkeypatch)
     assert line.stand.jobs.counts() == {"success": 1, "started": 5}
     pool.hear()
     assert line.stand.jobs.counts() == {"success": 5, "started": 1}
-    go_on.set()
-    first.join(PATIENCE)
+    end()
     assert line.stand.jobs.counts() == {"success": 6}
 
 
 def test_what_was_taken_in_advance_goes_back_when_nobody_comes_to_it(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs, go_on = slow_after_quick(line, monkeypatch)
     told: list[int] = []
     pool = pool_of(line, moved=lambda jobs: told.append(len(jobs)))
     pool.start(taking=False)
-    first = threading.Thread(target=pool.hear)
-    first.start()
-    assert runs.wait(PATIENCE)
+    end = hearing(line, pool, monkeypatch)
     until(lambda: line.stand.jobs.counts() == {"success": 1, "started": 1, "queued": 4})
     until(lambda: told == [4])
     assert {job.attempts for job in line.stand.jobs.page(states=["queued"])[0]} == {0}
-    go_on.set()
-    first.join(PATIENCE)
+    end()
     assert line.stand.jobs.counts() == {"success": 6}
     pool.close()
 
 
 def test_what_was_taken_in_advance_goes_back_at_once_when_all_is_to_end(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs, go_on = slow_after_quick(line, monkeypatch)
     pool = pool_of(line)
-    first = threading.Thread(target=pool.hear)
-    first.start()
-    assert runs.wait(PATIENCE)
+    end = hearing(line, pool, monkeypatch)
     closing = threading.Thread(target=pool.close, args=(PATIENCE,))
     closing.start()
     until(lambda: line.stand.jobs.counts() == {"success": 1, "started": 1, "queued": 4})
-    go_on.set()
-    first.join(PATIENCE)
+    end()
     closing.join(PATIENCE)
     assert line.stand.jobs.counts() == {"success": 2, "queued": 4}

@@ -34,6 +34,22 @@ def add(database: Database, text: str, *, fail: bool = False) -> None:
             raise LookupError(text)
 
 
+def begun(database: Database) -> tuple[threading.Thread, threading.Event]:
+    """A thread that writes `first` and stays in its transaction until the event is set."""
+    inside, go = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with database.write() as connection:
+            connection.execute(sa.text("INSERT INTO word VALUES ('first')"))
+            inside.set()
+            assert go.wait(30)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert inside.wait(30)
+    return thread, go
+
+
 def test_of_many_writers_each_is_there_or_undone_alone(database: Database) -> None:
     def one(number: int) -> bool:
         try:
@@ -52,23 +68,14 @@ def test_of_many_writers_each_is_there_or_undone_alone(database: Database) -> No
 def test_writers_that_wait_share_a_commit(database: Database) -> None:
     commits: list[int] = []
     sa.event.listen(database.engine, "commit", lambda connection: commits.append(1))
-    inside, go = threading.Event(), threading.Event()
-
-    def first() -> None:
-        with database.write() as connection:
-            connection.execute(sa.text("INSERT INTO word VALUES ('first')"))
-            inside.set()
-            assert go.wait(30)
-
-    threads = [threading.Thread(target=first), *(threading.Thread(target=add, args=(database, f"w{n}")) for n in range(20))]
-    threads[0].start()
-    assert inside.wait(30)
-    for thread in threads[1:]:
+    writer, go = begun(database)
+    threads = [threading.Thread(target=add, args=(database, f"w{n}")) for n in range(20)]
+    for thread in threads:
         thread.start()
     while database._turns._waiting < 20:  # they are all in the line
         threading.Event().wait(0.001)
     go.set()
-    for thread in threads:
+    for thread in (writer, *threads):
         thread.join(30)
     assert words(database) == {"first", *(f"w{n}" for n in range(20))}
     assert len(commits) < 21, "one commit was for several"
@@ -76,17 +83,8 @@ def test_writers_that_wait_share_a_commit(database: Database) -> None:
 
 def test_closing_commits_what_was_left_to_whoever_comes_next(database: Database) -> None:
     """A writer that leaves its transaction to the one that waits, which turns out to be `close`."""
-    inside, go = threading.Event(), threading.Event()
-
-    def first() -> None:
-        with database.write() as connection:
-            connection.execute(sa.text("INSERT INTO word VALUES ('first')"))
-            inside.set()
-            assert go.wait(30)
-
-    writer, closer = threading.Thread(target=first), threading.Thread(target=database.close)
-    writer.start()
-    assert inside.wait(30)
+    writer, go = begun(database)
+    closer = threading.Thread(target=database.close)
     closer.start()
     while database._turns._waiting < 1:
         threading.Event().wait(0.001)

@@ -124,8 +124,8 @@ class Applications:
             ).all()
             return [self._build(row, self._rows_of_ring(connection, row.api_key)) for row in rows]
 
-    def some_applications(self, *, text: str = "", after: str = "", limit: int = 50) -> tuple[list[Application], str]:
-        """Some applications, newest first, and what the next call gives as `after`: nothing at the end.
+    def applications_page(self, *, text: str = "", after: str = "", limit: int = 50) -> tuple[list[Application], str]:
+        """A page of applications, newest first, and what the next call gives as `after`: nothing at the end.
 
         `text` is a part of the name, in whatever case, or the beginning of an API key. Raises `BadRequest` for an `after` that
         no call gave.

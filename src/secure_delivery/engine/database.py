@@ -53,7 +53,7 @@ class Database:
         self._url = parsed
         self._lock = threading.Lock()
         self._turns = Turns(self._writer, given_up)
-        self._watch: Any = None  # a connection of the driver's own, for `generation` only
+        self._watch: Any = None  # a connection of the driver's own, for what is asked all the time
         self._pid = os.getpid()
         self._parents: list[object] = []  # what a parent process uses: held, for what nobody holds is closed
         self._whole = threading.local()  # of each thread: the block of `whole` it is in
@@ -199,12 +199,12 @@ class Database:
         """The tokens of all subjects, of one moment, for the price of one."""
         return {row[0]: row[1] for row in self._watched("SELECT name, value FROM generation", ())}
 
-    def glance(self, question: Question, **told: Any) -> Sequence[Any] | None:
+    def first(self, query: Prepared, **told: Any) -> Sequence[Any] | None:
         """The first row that is committed at this moment, or None; columns in the order of the statement.
 
         For what is asked all the time: a fifth of what `read` takes, on the connection that is kept for `generation`.
         """
-        text, values = question.said(self._engine.dialect, told)
+        text, values = query.said(self._engine.dialect, told)
         rows = self._watched(text, values)
         return rows[0] if rows else None
 
@@ -262,8 +262,8 @@ class Database:
             watch.close()
 
 
-class Question:
-    """A query for `Database.glance`, put together once for each kind of database. Columns and arguments are texts and numbers:
+class Prepared:
+    """A query for `Database.first`, put together once for each kind of database. Columns and arguments are texts and numbers:
     they are handed over as they are."""
 
     def __init__(self, query: sa.Select[Any]) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 from ..gate.model import Limits
 from . import tables
 from .applications import Clock
-from .database import Database, Question
+from .database import Database, Prepared
 from .job_records import COSTS, ENDED, GONE, MADE, Cancelled, Fenced, Job, Trace, read_job, ring, write_traces
 
 _J = tables.job
@@ -73,7 +73,7 @@ _TAKE = (
 _ANY = sa.select(_J.c.id).where(_J.c.state == "queued").limit(1)
 _FENCED = sa.update(_J).where(_J.c.id == sa.bindparam("mine"), _J.c.fence == sa.bindparam("number"), _J.c.state == "started")
 _STANDING = sa.select(_J.c.fence, _J.c.state, _J.c.cancelling).where(_J.c.id == sa.bindparam("mine"))
-_HOW_IT_STANDS = Question(_STANDING)
+_STANDING_NOW = Prepared(_STANDING)
 _SAME = sa.select(_J.c.id).where(_J.c.id == sa.bindparam("mine"), _J.c.fence == sa.bindparam("number"))
 
 
@@ -216,7 +216,7 @@ class Leases:
 
     def check(self, job: Job) -> None:
         """Raises like `step`, and writes nothing."""
-        standing = self._database.glance(_HOW_IT_STANDS, mine=job.id)
+        standing = self._database.first(_STANDING_NOW, mine=job.id)
         if standing is None or (standing[0], standing[1]) != (job.fence, "started"):
             raise Fenced(job.id)
         if standing[2]:

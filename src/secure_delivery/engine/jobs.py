@@ -29,7 +29,6 @@ from .vault import Place, Vault
 _J = tables.job
 
 # What is executed for every job is put together once: building a statement costs more than running it.
-_NEW = sa.insert(_J)
 _DEPTH = sa.select(sa.func.count()).select_from(
     sa.select(sa.literal(1))
     .where(_J.c.state == "queued", _J.c.application == sa.bindparam("owner"))
@@ -54,7 +53,7 @@ _SAID = (
     "created",
 )
 #: A new job where fewer than so many wait; counted no further than that, so that a full queue is cheap to refuse.
-_NEW_WITH_ROOM = (
+_NEW = (
     sa.insert(_J)
     .from_select(
         [*_FRESH, *_SAID],
@@ -133,14 +132,14 @@ class Jobs:
             **_FRESH,
         }
         limits = self._limits_of(application)
+        most = 1 if limits is None else limits.max_queue  # without limits there is no application, as the row will find
+        told = {f"new_{name}": row[name] for name in _SAID} | {"owner": application, "most": most}
         try:
             with self._database.write() as connection:
                 if key is not None and (known := self._keyed(connection, application, key, digest)) is not None:
                     return known, False
-                if limits is None:
-                    connection.execute(_NEW, row)
-                else:
-                    self._add(connection, row, limits.max_queue)
+                if not connection.execute(_NEW, told).rowcount:
+                    raise QueueFull(f"{application}: {most} jobs wait")
                 ring(connection)
         except IntegrityError:
             with self._database.read() as connection:
@@ -155,11 +154,6 @@ class Jobs:
         if row is not None and digest is not None and row["digest"] not in (None, digest):
             raise KeyReused(f"{application}: the key of {row['id']} with another request")
         return None if row is None else read_job(row)
-
-    def _add(self, connection: Connection, row: Mapping[str, Any], most: int) -> None:
-        told = {f"new_{name}": row[name] for name in _SAID} | {"owner": row["application"], "most": most}
-        if not connection.execute(_NEW_WITH_ROOM, told).rowcount:
-            raise QueueFull(f"{row['application']}: {most} jobs wait")
 
     # -- looking
 

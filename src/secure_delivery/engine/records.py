@@ -27,7 +27,7 @@ from sqlalchemy.exc import IntegrityError
 from ..gate.errors import Busy, NotFound, QuotaExceeded, StorageFault
 from . import tables
 from .applications import Applications, Blob, Clock, new_api_key, no_application, random_text
-from .database import Question, check_text
+from .database import Prepared, check_text
 
 __all__ = ["Blob", "Clock", "FileLink", "Records", "new_api_key", "new_handle"]
 
@@ -86,9 +86,9 @@ def new_handle() -> str:
 
 # What is executed for every file is put together once: building a statement costs more than running it.
 _COLUMNS = tuple(column.name for column in tables.file.c)
-_FILE = Question(sa.select(tables.file).where(tables.file.c.handle == sa.bindparam("name")))
+_FILE = Prepared(sa.select(tables.file).where(tables.file.c.handle == sa.bindparam("name")))
 _NEW_FILE = sa.insert(tables.file)
-_SAME_BYTES = Question(
+_SAME_BYTES = Prepared(
     sa.select(tables.file)
     .where(
         tables.file.c.application == sa.bindparam("owner"),
@@ -177,14 +177,14 @@ class Records(Applications):
 
     def same_bytes(self, application: str, storage: str, sha256: str, size: int) -> FileLink | None:
         """A file of this application in that storage with these bytes, or None."""
-        row = self._database.glance(_SAME_BYTES, owner=application, digest=sha256, place=storage, bytes=size)
+        row = self._database.first(_SAME_BYTES, owner=application, digest=sha256, place=storage, bytes=size)
         return None if row is None else _read(row)
 
     def file(self, handle: str, *, application: str | None = None) -> FileLink | None:
         """The file with this handle, or None; with `application`, only if it belongs to it."""
         if not _possible(handle):
             return None
-        row = self._database.glance(_FILE, name=handle)
+        row = self._database.first(_FILE, name=handle)
         if row is None:
             return None
         link = _read(row)
@@ -262,7 +262,7 @@ class Records(Applications):
             if row is None:
                 raise NotFound
             self._database.bump(connection, "files")
-        return FileLink(**row._asdict())
+        return _read(row)
 
     def move_file(self, link: FileLink, *, storage: str, key: str, container: str | None, expires: int | None) -> FileLink:
         """Say that the bytes of a file are elsewhere now, and when it goes there. Raises `NotFound`, `Busy` when it was
@@ -286,7 +286,7 @@ class Records(Applications):
         moment = tables.file.c[mark]
         query = sa.select(tables.file).where(moment.is_not(None), moment <= before).order_by(moment).limit(limit)
         with self._database.read() as connection:
-            return [FileLink(**row._asdict()) for row in connection.execute(query)]
+            return [_read(row) for row in connection.execute(query)]
 
     def used(self, application: str, storage: str | None = None) -> tuple[int, int]:
         """How many files an application has, and their bytes: in all storages, or in one."""
@@ -303,7 +303,7 @@ class Records(Applications):
         file = tables.file
         query = sa.select(file).where(file.c.application == application, file.c.storage == storage, file.c.handle > after)
         with self._database.read() as connection:
-            return [FileLink(**row._asdict()) for row in connection.execute(query.order_by(file.c.handle).limit(limit))]
+            return [_read(row) for row in connection.execute(query.order_by(file.c.handle).limit(limit))]
 
     def blobs_to_delete(self, *, after: Blob | None = None, limit: int = _LARGEST_PAGE) -> list[Blob]:
         """Bytes in storages that nothing refers to any more, in order, behind `after`."""
@@ -350,7 +350,7 @@ class Records(Applications):
             query = query.where(sa.or_(file.c.uploaded < after.uploaded, earlier))
         query = query.order_by(file.c.uploaded.desc(), file.c.handle.desc()).limit(max(1, min(limit, _LARGEST_PAGE)))
         with self._database.read() as connection:
-            return [FileLink(**row._asdict()) for row in connection.execute(query)]
+            return [_read(row) for row in connection.execute(query)]
 
     def count_files(self, application: str) -> int:
         """How many files an application has."""
@@ -382,7 +382,7 @@ class Records(Applications):
         row = connection.execute(sa.select(tables.file).where(*where).with_for_update()).one_or_none()
         if row is None:
             raise NotFound
-        return FileLink(**row._asdict())
+        return _read(row)
 
 
 def _possible(handle: str) -> bool:

@@ -77,9 +77,7 @@ class Reports:
         self._database = database
         self._clock = clock
         self._usage = usage
-        self._rounds = Rounds(
-            "reports", lambda: self.flush(), pause=pause, complaint="who would be refused is not written down"
-        )
+        self._rounds = Rounds("reports", self.flush, pause=pause, complaint="who would be refused is not written down")
         self._waiting: dict[str, dict[_What, _Tally]] = {}  # by application
         self._lock = threading.Lock()  # of what waits; nobody holds it for longer than a few steps
         self._writing = threading.Lock()

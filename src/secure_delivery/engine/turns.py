@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, RootTransaction
 from sqlalchemy.exc import OperationalError
 
 _MOST = 64  # writers that share a commit, so that the first does not wait for ever
-_MINE = "one_writer"
+_MINE = "one_writer"  # the savepoint of whoever writes
 _LOOK = 0.5  # seconds after which who waits for the commit of another looks whether that one is still there
 
 
@@ -92,19 +92,18 @@ class Turns:
     def _nested(self, connection: Connection) -> Iterator[None]:
         """A savepoint of this writer's own. With the transaction it is gone, too, and the first error is what is told.
 
-        By the driver, because what SQLAlchemy does around a savepoint takes longer than a small change.
+        In plain SQL, because what SQLAlchemy does around a savepoint takes longer than a small change.
         """
-        driver = connection.connection
-        driver.execute(f"SAVEPOINT {_MINE}")
+        connection.exec_driver_sql(f"SAVEPOINT {_MINE}")
         try:
             yield
         except BaseException:
             if not self._lost(connection):
-                driver.execute(f"ROLLBACK TO {_MINE}")
-                driver.execute(f"RELEASE {_MINE}")
+                connection.exec_driver_sql(f"ROLLBACK TO {_MINE}")
+                connection.exec_driver_sql(f"RELEASE {_MINE}")
             raise
         if not self._lost(connection):
-            driver.execute(f"RELEASE {_MINE}")
+            connection.exec_driver_sql(f"RELEASE {_MINE}")
 
     def _wait(self) -> None:
         if self._writer == threading.get_ident():

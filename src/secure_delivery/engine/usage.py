@@ -59,7 +59,7 @@ class Usage:
     def __init__(self, database: Database, clock: Callable[[], float], *, pause: float = PAUSE) -> None:
         self._database = database
         self._clock = clock
-        self._rounds = Rounds("usage", lambda: self.flush(), pause=pause, complaint="usage figures could not be written down")
+        self._rounds = Rounds("usage", self.flush, pause=pause, complaint="usage figures could not be written down")
         self._mine = threading.local()
         self._sheets: list[_Sheet] = []
         self._lock = threading.Lock()  # of the list of sheets

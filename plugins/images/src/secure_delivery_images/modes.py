@@ -127,16 +127,14 @@ def flattened(image: Image.Image, background: Colour) -> Image.Image:
     """The picture on a background: opaque, unless the background itself is not."""
     if not has_alpha(image) or background[3] == 0:
         return image
-    if background[3] == 255 and image.mode == "RGBA":  # by far the most usual, and the same pixels in half the time
-        result = Image.new("RGB", image.size, background[:3])
-        result.paste(image, mask=image.getchannel("A"))
-        return result
-    result = Image.new("RGB" if background[3] == 255 else "RGBA", image.size)
+    opaque = background[3] == 255
+    result = Image.new("RGB", image.size, background[:3]) if opaque else Image.new("RGBA", image.size, background)
     for top in range(0, image.height, _BAND):  # in bands: the largest pictures fit into memory twice, not four times
-        box = (0, top, image.width, min(image.height, top + _BAND))
-        ground = Image.new("RGBA", (image.width, box[3] - top), background)
-        ground.alpha_composite(image.crop(box).convert("RGBA"))
-        result.paste(ground.convert(result.mode), box)
+        part = image.crop((0, top, image.width, min(image.height, top + _BAND))).convert("RGBA")
+        if opaque:
+            result.paste(part, (0, top), part)  # the same pixels as below, in half the time
+        else:
+            result.alpha_composite(part, (0, top))
     return result
 
 

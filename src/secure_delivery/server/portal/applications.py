@@ -49,7 +49,7 @@ def summary(ask: Ask, application: Application) -> dict[str, Any]:
 
 def _all(ask: Ask) -> Mapping[str, Any]:
     text, after = ask.query.text("text", longest=100), ask.query.text("after", longest=100)
-    found, more = ask.engine.records.some_applications(text=text, after=after, limit=_PAGE)
+    found, more = ask.engine.records.applications_page(text=text, after=after, limit=_PAGE)
     return {"applications": [summary(ask, each) for each in found], "text": text, "after": after, "next": more}
 
 
