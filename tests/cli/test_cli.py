@@ -625,3 +625,11 @@ def test_a_server_on_a_port_that_is_taken_says_so_and_ends(server: Server, tmp_p
     done = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr and str(server.port) in done.stderr
+
+
+def test_where_only_the_core_is_installed_the_command_says_what_it_needs() -> None:
+    code = "import sys; sys.modules['typer'] = None; from secure_delivery.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "pip install 'secure-delivery[server]'" in done.stderr
+    assert "Traceback" not in done.stderr
